@@ -1,0 +1,459 @@
+//! Packets from a client that is online, one at a time.
+
+use bytes::Bytes;
+use columba_codec::{
+    Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode,
+    TopicName, Version,
+};
+
+use crate::aliases::{Incoming, Outgoing};
+use crate::auth::Client;
+use crate::connection::{Aliases, Phase};
+use crate::core::Core;
+use crate::event::{Cause, DropCause, Event, EventMask, Fault};
+use crate::inflight::State;
+use crate::message::NewMessage;
+use crate::session::Delivery;
+
+impl Core {
+    /// One whole packet. `frame` is the buffer that `body` lies in, where payloads may be shared with it.
+    pub(crate) fn frame(
+        &mut self,
+        index: u32,
+        header: FixedHeader,
+        body: &[u8],
+        frame: Option<&Bytes>,
+    ) {
+        let connection = &mut self.connections[index];
+        if connection.phase == Phase::AwaitingConnect {
+            return self.first_frame(index, header, body);
+        }
+        connection.last_received = self.now;
+        if let Err(fault) = self.decoded(index, header, body, frame) {
+            self.fail(index, fault);
+        }
+    }
+
+    /// The same for a PUBLISH that came decoded.
+    pub(crate) fn decoded_publish(&mut self, index: u32, packet: &Publish<'_>, payload: &Bytes) {
+        let connection = &mut self.connections[index];
+        if connection.phase != Phase::Online {
+            let fault = Fault::new(
+                ReasonCode::ProtocolError,
+                "the first packet was not CONNECT",
+            );
+            return self.finish_silently(index, Cause::Fault(fault));
+        }
+        connection.last_received = self.now;
+        if let Err(fault) = self.handle_publish(index, packet, Some(payload)) {
+            self.fail(index, fault);
+        }
+    }
+
+    #[inline]
+    fn decoded(
+        &mut self,
+        index: u32,
+        header: FixedHeader,
+        body: &[u8],
+        frame: Option<&Bytes>,
+    ) -> Result<(), Fault> {
+        let fault = |error: DecodeError| Fault::from(&error);
+        let connection = &self.connections[index];
+        let version = connection.version;
+        match header.packet_type {
+            PacketType::Publish if connection.phase == Phase::Online => {
+                let publish = Publish::decode(header.flags, body, version).map_err(fault)?;
+                self.handle_publish(index, &publish, frame)
+            }
+            _ => {
+                let packet = Packet::decode(header, body, version).map_err(fault)?;
+                self.handle(index, &packet)
+            }
+        }
+    }
+
+    fn handle(&mut self, index: u32, packet: &Packet<'_>) -> Result<(), Fault> {
+        if self.connections[index].phase == Phase::AwaitingAuth {
+            return match packet {
+                Packet::Auth(auth) => self.handle_auth(index, auth),
+                Packet::Disconnect(disconnect) => self.handle_disconnect(index, disconnect),
+                // [MQTT-3.1.2-30]
+                _ => Err(Fault::new(
+                    ReasonCode::ProtocolError,
+                    "only AUTH or DISCONNECT may come before CONNACK",
+                )),
+            };
+        }
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(index, publish, None),
+            Packet::PubAck(ack) => self.handle_puback(index, ack),
+            Packet::PubRec(ack) => self.handle_pubrec(index, ack),
+            Packet::PubRel(ack) => self.handle_pubrel(index, ack),
+            Packet::PubComp(ack) => self.handle_pubcomp(index, ack),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(index, subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(index, unsubscribe),
+            Packet::PingReq => {
+                // [MQTT-3.12.4-1]
+                self.send(index, &Packet::PingResp);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.handle_disconnect(index, disconnect),
+            Packet::Auth(auth) => self.handle_auth(index, auth),
+            // [MQTT-3.1.0-2]
+            Packet::Connect(_) => Err(Fault::new(ReasonCode::ProtocolError, "a second CONNECT")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => Err(
+                Fault::new(ReasonCode::ProtocolError, "a packet that only servers send"),
+            ),
+        }
+    }
+
+    fn handle_publish(
+        &mut self,
+        index: u32,
+        publish: &Publish<'_>,
+        frame: Option<&Bytes>,
+    ) -> Result<(), Fault> {
+        self.metrics.publishes_received += 1;
+        self.check_publish(publish)?;
+        let mut resolved = std::mem::take(&mut self.scratch.topic);
+        let result = match self.resolve_topic(index, publish, &mut resolved) {
+            Ok(Some(topic)) => self.accept_publish(index, topic, publish, frame),
+            Ok(None) => match TopicName::parse(&resolved) {
+                Ok(topic) => self.accept_publish(index, topic, publish, frame),
+                Err(_) => Err(Fault::new(
+                    ReasonCode::ProtocolError,
+                    "PUBLISH without topic",
+                )),
+            },
+            Err(fault) => Err(fault),
+        };
+        resolved.clear();
+        self.scratch.topic = resolved;
+        result
+    }
+
+    /// What the codec cannot know to be wrong.
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Fault> {
+        if !publish.subscription_ids.is_empty() {
+            // [MQTT-3.3.4-6]
+            return Err(Fault::new(
+                ReasonCode::ProtocolError,
+                "PUBLISH from a client with a subscription identifier",
+            ));
+        }
+        if publish.qos > self.config.maximum_qos {
+            // [MQTT-3.2.2-11]
+            return Err(Fault::new(
+                ReasonCode::QoSNotSupported,
+                "PUBLISH above the Maximum QoS of this broker",
+            ));
+        }
+        if publish.retain && !self.config.retain_available {
+            // [MQTT-3.2.2-14]
+            return Err(Fault::new(
+                ReasonCode::RetainNotSupported,
+                "retained messages are not supported",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The topic of a PUBLISH: its own, or `Ok(None)` with the one that its alias stands for in `resolved`.
+    fn resolve_topic<'a>(
+        &mut self,
+        index: u32,
+        publish: &Publish<'a>,
+        resolved: &mut String,
+    ) -> Result<Option<TopicName<'a>>, Fault> {
+        let Some(alias) = publish.topic_alias else {
+            return Ok(publish.topic);
+        };
+        if alias.get() > self.config.limits.topic_aliases_in {
+            // [MQTT-3.3.2-9]
+            return Err(Fault::new(
+                ReasonCode::TopicAliasInvalid,
+                "topic alias above the Topic Alias Maximum",
+            ));
+        }
+        let aliases = self.connections[index].aliases.get_or_insert_with(|| {
+            Box::new(Aliases {
+                incoming: Incoming::default(),
+                outgoing: Outgoing::new(0),
+            })
+        });
+        if let Some(topic) = publish.topic {
+            // [MQTT-3.3.2-12]
+            aliases.incoming.set(alias, topic.as_str());
+            return Ok(Some(topic));
+        }
+        match aliases.incoming.get(alias) {
+            Some(topic) => {
+                resolved.push_str(topic);
+                Ok(None)
+            }
+            None => Err(Fault::new(
+                ReasonCode::ProtocolError,
+                "PUBLISH with a topic alias that was never set",
+            )),
+        }
+    }
+
+    fn accept_publish(
+        &mut self,
+        index: u32,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        frame: Option<&Bytes>,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(id) = publish.packet_id
+        {
+            let incoming = &self.sessions[session].incoming;
+            if incoming.contains(id.get()) {
+                // Sent again: acknowledged again, and not passed on [MQTT-4.3.3-10].
+                self.send_ack(index, PacketType::PubRec, id, ReasonCode::Success);
+                return Ok(());
+            }
+            let v5 = self.connections[index].is_v5();
+            if v5 && incoming.len() >= usize::from(self.config.limits.receive_maximum) {
+                // [MQTT-3.3.4-7]
+                let text = "more QoS 2 messages in flight than the Receive Maximum of this broker";
+                return Err(Fault::new(ReasonCode::ReceiveMaximumExceeded, text));
+            }
+        }
+        let outcome = self.try_publish(index, session, topic, publish, frame);
+        let reason = match outcome {
+            Ok(true) => ReasonCode::Success,
+            Ok(false) => ReasonCode::NoMatchingSubscribers,
+            Err(reason) => {
+                let client_id = self.sessions[session].client_id.clone();
+                self.report_refusal(&client_id, topic, publish.qos, reason);
+                let v5 = self.connections[index].is_v5();
+                if reason == ReasonCode::QuotaExceeded && !v5 && publish.qos > QoS::AtMostOnce {
+                    // Without a code for "no", an acknowledgement would be a lie: closed, the client sends it again.
+                    return Err(Fault::new(reason, "no room for the message"));
+                }
+                reason
+            }
+        };
+        let Some(id) = publish.packet_id else {
+            return Ok(());
+        };
+        match publish.qos {
+            QoS::AtMostOnce => {}
+            // [MQTT-4.3.2-4]
+            QoS::AtLeastOnce => self.send_ack(index, PacketType::PubAck, id, reason),
+            QoS::ExactlyOnce => {
+                // A refusal ends the exchange in MQTT 5 [MQTT-4.3.3-9]; before, it has no words and goes on.
+                if !reason.is_error() || !self.connections[index].is_v5() {
+                    self.sessions[session].incoming.insert(id.get());
+                }
+                // [MQTT-4.3.3-8]
+                self.send_ack(index, PacketType::PubRec, id, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes if the client may; the reason if not, and otherwise whether anybody matched.
+    fn try_publish(
+        &mut self,
+        index: u32,
+        session: u32,
+        topic: TopicName<'_>,
+        publish: &Publish<'_>,
+        frame: Option<&Bytes>,
+    ) -> Result<bool, ReasonCode> {
+        if topic.levels().count() > self.config.limits.topic_levels {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        let connection = &self.connections[index];
+        if self.authorize.is_some() || topic.as_str().starts_with('$') {
+            let id = &*self.sessions[session].client_id;
+            let client = Client {
+                id,
+                username: connection.username.as_deref(),
+                peer: &connection.peer,
+            };
+            if !self.may_publish(client, topic, publish.qos, publish.retain) {
+                return Err(ReasonCode::NotAuthorized);
+            }
+        }
+        let mut forwarded = std::mem::take(&mut self.scratch.forwarded);
+        forwarded.clear();
+        if self.connections[index].version == Version::V5 {
+            publish.properties.encode_forwarded(&mut forwarded);
+        }
+        let shared = frame.and_then(|frame| slice_of(frame, publish.payload));
+        let message = NewMessage {
+            topic,
+            forwarded: &forwarded,
+            payload: publish.payload,
+            shared: shared.as_ref(),
+            qos: publish.qos,
+            retain: publish.retain,
+            expires: publish
+                .properties
+                .message_expiry
+                .map(|seconds| self.now.plus_secs(u64::from(seconds))),
+        };
+        let outcome = self.publish(session, &message);
+        if outcome.is_ok() {
+            self.emit(EventMask::PUBLISHED, |core| Event::Published {
+                client_id: core.sessions[session].client_id.clone(),
+                topic: topic.as_str().into(),
+                payload: shared
+                    .clone()
+                    .unwrap_or_else(|| Bytes::copy_from_slice(publish.payload)),
+                qos: publish.qos,
+                retain: publish.retain,
+            });
+        }
+        self.scratch.forwarded = forwarded;
+        outcome
+    }
+
+    fn handle_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let inflight = &mut self.sessions[session].inflight;
+        let entry = inflight.get_mut(ack.packet_id).map(|entry| *entry);
+        match entry {
+            Some(entry) if entry.qos() == QoS::AtLeastOnce => {
+                self.complete(index, session, ack.packet_id)
+            }
+            Some(_) => {
+                return Err(Fault::new(
+                    ReasonCode::ProtocolError,
+                    "PUBACK for a QoS 2 message",
+                ));
+            }
+            // An acknowledgement for something long over is no fault (§ 4.3.2).
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn handle_pubrec(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let id = ack.packet_id;
+        let Some(entry) = self.sessions[session].inflight.get_mut(id) else {
+            self.send_ack(
+                index,
+                PacketType::PubRel,
+                id,
+                ReasonCode::PacketIdentifierNotFound,
+            );
+            return Ok(());
+        };
+        if entry.qos() != QoS::ExactlyOnce {
+            return Err(Fault::new(
+                ReasonCode::ProtocolError,
+                "PUBREC for a QoS 1 message",
+            ));
+        }
+        if ack.reason.is_error() {
+            // The exchange is over [MQTT-4.4.0-2].
+            self.complete(index, session, id);
+            return Ok(());
+        }
+        if entry.state == State::Published {
+            // From here on only PUBREL is sent again [MQTT-4.3.3-6], so the message can go.
+            entry.state = State::Released;
+            let delivery = entry.delivery;
+            self.let_go_sent(session, &delivery);
+        }
+        // [MQTT-4.3.3-4]
+        self.send_ack(index, PacketType::PubRel, id, ReasonCode::Success);
+        Ok(())
+    }
+
+    fn handle_pubcomp(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let entry = self.sessions[session]
+            .inflight
+            .get_mut(ack.packet_id)
+            .map(|entry| *entry);
+        match entry {
+            Some(entry) if entry.state == State::Released => {
+                self.complete(index, session, ack.packet_id)
+            }
+            Some(_) => {
+                return Err(Fault::new(
+                    ReasonCode::ProtocolError,
+                    "PUBCOMP before PUBREC",
+                ));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn handle_pubrel(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let known = self.sessions[session].incoming.remove(ack.packet_id.get());
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        // [MQTT-4.3.3-11]
+        self.send_ack(index, PacketType::PubComp, ack.packet_id, reason);
+        Ok(())
+    }
+
+    /// An exchange towards the client is over.
+    fn complete(&mut self, index: u32, session: u32, id: PacketId) {
+        let Some(entry) = self.sessions[session].inflight.complete(id) else {
+            return;
+        };
+        if entry.state == State::Published {
+            self.let_go_sent(session, &entry.delivery);
+        }
+        let session = &self.sessions[session];
+        if session.queue.len() > 0 || !session.inflight.all_resent() {
+            self.mark_ready(index);
+        }
+    }
+
+    /// The message of a delivery that had been sent is not needed for it any more.
+    fn let_go_sent(&mut self, session: u32, delivery: &Delivery) {
+        self.messages.unpin(delivery.message);
+        self.uncount(session, delivery);
+        self.let_go(delivery);
+    }
+
+    /// Counts and reports a message that was refused.
+    pub(crate) fn report_refusal(
+        &mut self,
+        client_id: &std::sync::Arc<str>,
+        topic: TopicName<'_>,
+        qos: QoS,
+        reason: ReasonCode,
+    ) {
+        self.metrics.publishes_refused += 1;
+        self.emit(EventMask::DROPPED, |_| Event::Dropped {
+            client_id: client_id.clone(),
+            topic: topic.as_str().into(),
+            qos,
+            cause: DropCause::Refused(reason),
+        });
+    }
+}
+
+/// `part` as a slice of `whole`, if it lies in it.
+fn slice_of(whole: &Bytes, part: &[u8]) -> Option<Bytes> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    (start + part.len() <= whole.len()).then(|| whole.slice(start..start + part.len()))
+}

@@ -1,0 +1,232 @@
+//! Messages the broker holds: each stored once, with a plain count of those who wait for it. It knows sizes and
+//! expiry; who gets a message is not its business.
+
+use bytes::Bytes;
+use columba_codec::{QoS, TopicName};
+use slab::Slab;
+
+use crate::Time;
+use crate::timers::{Due, TimerKey, Timers};
+
+/// What a stored message is counted with beyond its topic, properties and payload, in bytes: roughly the memory
+/// of its entry and of one delivery.
+pub const MESSAGE_OVERHEAD: usize = 96;
+
+/// A message's number in the store.
+pub(crate) type MessageId = u32;
+
+/// A payload of at least this many bytes is shared with the buffer it came in, a smaller one is copied: copying it
+/// costs less than the bookkeeping, and it must not keep a large buffer alive.
+pub(crate) const SHARE_FROM: usize = 8 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    store: Slab<Message>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Message {
+    references: u32,
+    /// References that are deliveries already sent: they keep an expired message [MQTT-4.3.3-7].
+    pins: u32,
+    pub(crate) qos: QoS,
+    /// The RETAIN flag as published.
+    pub(crate) retain: bool,
+    /// It is the retained message of its topic.
+    pub(crate) retained: bool,
+    expired: bool,
+    topic_len: u16,
+    properties_len: u32,
+    /// As counted for every limit; stays when the bytes are gone.
+    size: u32,
+    /// Topic, then forwarded properties, then the payload unless that is in `shared`.
+    body: Box<[u8]>,
+    shared: Option<Bytes>,
+    expiry: Option<(Time, TimerKey)>,
+}
+
+/// What a message is made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewMessage<'a> {
+    pub(crate) topic: TopicName<'a>,
+    /// Properties as [`columba_codec::MessageProperties::encode_forwarded`] writes them.
+    pub(crate) forwarded: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    /// The payload where it may be shared.
+    pub(crate) shared: Option<&'a Bytes>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) expires: Option<Time>,
+}
+
+impl NewMessage<'_> {
+    /// Its size as counted for every limit.
+    pub(crate) fn size(&self) -> usize {
+        self.topic.as_str().len() + self.forwarded.len() + self.payload.len() + MESSAGE_OVERHEAD
+    }
+}
+
+impl Messages {
+    /// Size of all messages.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: MessageId) -> &Message {
+        &self.store[id as usize]
+    }
+
+    /// Stores a message with one reference, the caller's.
+    pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
+        let shared = new
+            .shared
+            .filter(|bytes| bytes.len() >= SHARE_FROM)
+            .cloned();
+        let inline = if shared.is_some() {
+            &[][..]
+        } else {
+            new.payload
+        };
+        let topic = new.topic.as_str().as_bytes();
+        let mut body = Vec::with_capacity(topic.len() + new.forwarded.len() + inline.len());
+        body.extend_from_slice(topic);
+        body.extend_from_slice(new.forwarded);
+        body.extend_from_slice(inline);
+        self.bytes += new.size();
+        let entry = self.store.vacant_entry();
+        let id = entry.key() as MessageId;
+        entry.insert(Message {
+            references: 1,
+            pins: 0,
+            qos: new.qos,
+            retain: new.retain,
+            retained: false,
+            expired: false,
+            topic_len: topic.len() as u16,
+            properties_len: new.forwarded.len() as u32,
+            size: new.size() as u32,
+            body: body.into_boxed_slice(),
+            shared,
+            expiry: new.expires.map(|at| (at, timers.set(at, Due::Message(id)))),
+        });
+        id
+    }
+
+    #[inline]
+    pub(crate) fn acquire(&mut self, id: MessageId) {
+        self.store[id as usize].references += 1;
+    }
+
+    #[inline]
+    pub(crate) fn release(&mut self, id: MessageId, timers: &mut Timers) {
+        let message = &mut self.store[id as usize];
+        message.references -= 1;
+        if message.references > 0 {
+            return;
+        }
+        let message = self.store.remove(id as usize);
+        self.bytes -= message.held();
+        if let Some((_, timer)) = message.expiry.filter(|_| !message.expired) {
+            timers.cancel(timer);
+        }
+        if self.store.is_empty() && self.store.capacity() > 1024 {
+            self.store.shrink_to_fit();
+        }
+    }
+
+    /// One of the references has been sent and must be able to be sent again.
+    pub(crate) fn pin(&mut self, id: MessageId) {
+        self.store[id as usize].pins += 1;
+    }
+
+    /// The opposite of [`pin`](Self::pin), before the release.
+    pub(crate) fn unpin(&mut self, id: MessageId) {
+        let message = &mut self.store[id as usize];
+        message.pins -= 1;
+        if message.expired && message.pins == 0 {
+            self.bytes -= message.empty();
+        }
+    }
+
+    pub(crate) fn set_retained(&mut self, id: MessageId, retained: bool) {
+        self.store[id as usize].retained = retained;
+    }
+
+    /// The expiry of a message is due. Its bytes go unless a delivery under way needs them [MQTT-3.3.2-5].
+    pub(crate) fn expire(&mut self, id: MessageId) {
+        let message = &mut self.store[id as usize];
+        message.expired = true;
+        if message.pins == 0 {
+            self.bytes -= message.empty();
+        }
+    }
+
+    /// Copies a shared payload, so that it does not keep its buffer alive.
+    pub(crate) fn unshare(&mut self, id: MessageId) {
+        let message = &mut self.store[id as usize];
+        if let Some(shared) = &mut message.shared {
+            *shared = Bytes::copy_from_slice(shared);
+        }
+    }
+}
+
+impl Message {
+    pub(crate) fn topic(&self) -> &str {
+        // The body begins with a topic name that was checked when the message was made.
+        std::str::from_utf8(&self.body[..usize::from(self.topic_len)]).unwrap_or_default()
+    }
+
+    pub(crate) fn forwarded(&self) -> &[u8] {
+        let from = usize::from(self.topic_len);
+        &self.body[from..from + self.properties_len as usize]
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        match &self.shared {
+            Some(shared) => shared,
+            None => &self.body[usize::from(self.topic_len) + self.properties_len as usize..],
+        }
+    }
+
+    /// The payload, if it is to be linked rather than copied.
+    pub(crate) const fn shared(&self) -> Option<&Bytes> {
+        self.shared.as_ref()
+    }
+
+    /// Its size as counted for every limit.
+    pub(crate) const fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    /// Size of what is still there.
+    fn held(&self) -> usize {
+        self.body.len() + self.shared.as_ref().map_or(0, Bytes::len) + MESSAGE_OVERHEAD
+    }
+
+    /// Expired and not to be sent any more, unless it has been sent before.
+    pub(crate) const fn is_expired(&self) -> bool {
+        self.expired
+    }
+
+    /// Seconds that remain until it expires, rounded up [MQTT-3.3.2-6].
+    pub(crate) fn remaining_expiry(&self, now: Time) -> Option<u32> {
+        let (at, _) = self.expiry?;
+        Some(u32::try_from(at.since(now).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX))
+    }
+
+    /// Lets go of the bytes; returns how many were counted.
+    fn empty(&mut self) -> usize {
+        let before = self.held();
+        self.body = Box::default();
+        self.shared = None;
+        self.topic_len = 0;
+        self.properties_len = 0;
+        before - self.held()
+    }
+}

@@ -1,0 +1,52 @@
+//! Counters and gauges of one broker.
+
+/// Figures since the start, and figures of now. Counters wrap after 2^64.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// CONNECT packets accepted.
+    pub connects_accepted: u64,
+    /// Connections that ended without an accepted CONNECT.
+    pub connects_refused: u64,
+    /// Sessions that expired.
+    pub sessions_expired: u64,
+    /// Packets of all types received.
+    pub packets_received: u64,
+    /// Packets of all types handed out for sending.
+    pub packets_sent: u64,
+    /// Bytes received in whole packets.
+    pub bytes_received: u64,
+    /// Bytes handed out for sending.
+    pub bytes_sent: u64,
+    /// PUBLISH packets received, repeated ones included.
+    pub publishes_received: u64,
+    /// PUBLISH packets handed out, repeated ones included.
+    pub publishes_sent: u64,
+    /// Deliveries dropped because a session's queue was full.
+    pub dropped_queue_full: u64,
+    /// Deliveries dropped because the message expired.
+    pub dropped_expired: u64,
+    /// Deliveries dropped because the client does not take packets of that size.
+    pub dropped_too_large: u64,
+    /// PUBLISH packets refused.
+    pub publishes_refused: u64,
+    /// Informational events lost because nobody took them.
+    pub events_lost: u64,
+
+    /// Connections open now.
+    pub connections: usize,
+    /// Sessions alive now, of clients here and away.
+    pub sessions: usize,
+    /// Subscriptions now, shared ones included.
+    pub subscriptions: usize,
+    /// Retained messages now.
+    pub retained: usize,
+    /// Size of the retained messages, as counted for the limit.
+    pub retained_bytes: usize,
+    /// Messages held now, retained, queued or in flight, each once.
+    pub stored: usize,
+    /// Their size, as counted for [`Limits::stored_bytes`](crate::Limits::stored_bytes).
+    pub stored_bytes: usize,
+}

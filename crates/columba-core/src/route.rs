@@ -1,0 +1,476 @@
+//! From one message to those who get it: matching, merging, queueing, retaining.
+
+use columba_codec::{QoS, ReasonCode, SubscriptionId, TopicName};
+use smallvec::SmallVec;
+
+use crate::config::FullQueue;
+use crate::core::Core;
+use crate::event::{Cause, DropCause, Event, EventMask};
+use crate::message::{MessageId, NewMessage};
+use crate::session::{Delivery, Extra, Notes};
+use crate::topics::{GroupKey, Hit, Member};
+
+/// Buffers that one publish leaves for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) topic: String,
+    pub(crate) forwarded: Vec<u8>,
+    pub(crate) retained: Vec<MessageId>,
+    matches: Vec<Match>,
+    groups: Vec<GroupKey>,
+    /// The number of this publish; a session that bears it has matched already.
+    stamp: u64,
+}
+
+/// One session that a message goes to.
+#[derive(Debug)]
+struct Match {
+    session: u32,
+    /// The highest of the matching subscriptions [MQTT-3.3.4-2].
+    qos: QoS,
+    retain_as_published: bool,
+    id: Option<SubscriptionId>,
+    /// Identifiers beyond the first, rare.
+    more: SmallVec<[SubscriptionId; 2]>,
+    group: Option<GroupKey>,
+}
+
+/// What a retained message that waits for a new subscriber is counted with: the place in the queue.
+const REPLAY_SIZE: usize = 32;
+
+impl Core {
+    /// Gives a message to everybody who is subscribed and retains it if asked. Returns whether anybody was, or
+    /// with which reason the message is refused as a whole.
+    pub(crate) fn publish(
+        &mut self,
+        publisher: u32,
+        message: &NewMessage<'_>,
+    ) -> Result<bool, ReasonCode> {
+        let size = message.size();
+        if self.messages.bytes() + self.will_bytes + size > self.config.limits.stored_bytes {
+            return Err(self.store_is_full(publisher));
+        }
+        self.reported_store_full = false;
+        let keep = message.retain && !message.payload.is_empty();
+        if keep {
+            self.check_retained(message.topic, message.payload.len(), size)?;
+        }
+        self.find_matches(publisher, message.topic);
+        let matched = !self.scratch.matches.is_empty();
+        if self.config.full_queue == FullQueue::RefusePublisher && message.qos > QoS::AtMostOnce {
+            let full = |found: &Match| {
+                self.wants(found.session, message.qos.min(found.qos))
+                    && self.is_full(found.session, size)
+            };
+            if self.scratch.matches.iter().any(full) {
+                return Err(ReasonCode::QuotaExceeded);
+            }
+        }
+        if matched || keep {
+            let id = self.messages.store(message, &mut self.timers);
+            let matches = std::mem::take(&mut self.scratch.matches);
+            for found in &matches {
+                self.deliver(found, id, message, size);
+            }
+            self.scratch.matches = matches;
+            if keep {
+                self.retain(message.topic, id);
+            }
+            self.messages.release(id, &mut self.timers);
+        }
+        if message.retain && message.payload.is_empty() {
+            // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+            self.forget_retained(message.topic);
+        }
+        Ok(matched)
+    }
+
+    /// Collects who gets the message: each session once, with the best of its subscriptions and all their
+    /// identifiers [MQTT-3.3.4-4]; and one member of each group.
+    fn find_matches(&mut self, publisher: u32, topic: TopicName<'_>) {
+        let Self {
+            subscriptions,
+            sessions,
+            scratch,
+            ..
+        } = self;
+        let Scratch {
+            matches,
+            groups,
+            stamp,
+            ..
+        } = scratch;
+        matches.clear();
+        groups.clear();
+        *stamp += 1;
+        subscriptions.matches(topic, |hit| {
+            let member = match hit {
+                Hit::Member(member) => member,
+                Hit::Group(group) => return groups.push(group),
+            };
+            if member.options.no_local && member.session == publisher {
+                // [MQTT-3.8.3-3]
+                return;
+            }
+            let session = &mut sessions[member.session];
+            if session.stamp == *stamp {
+                matches[session.stamp_at as usize].merge(&member);
+            } else {
+                session.stamp = *stamp;
+                session.stamp_at = matches.len() as u32;
+                matches.push(Match::new(&member, None));
+            }
+        });
+        for group in groups.drain(..) {
+            let online = |member: &Member| sessions[member.session].connection.is_some();
+            if let Some(member) = subscriptions.pick(group, online, |_| true) {
+                matches.push(Match::new(&member, Some(group)));
+            }
+        }
+    }
+
+    fn deliver(&mut self, found: &Match, id: MessageId, message: &NewMessage<'_>, size: usize) {
+        let qos = message.qos.min(found.qos);
+        if !self.wants(found.session, qos) {
+            return;
+        }
+        if self.is_full(found.session, size)
+            && !self.make_room(found.session, qos, message.topic, size)
+        {
+            return;
+        }
+        // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+        let retain = message.retain && found.retain_as_published;
+        let notes = self.notes(found);
+        self.messages.acquire(id);
+        self.push(found.session, Delivery::new(id, qos, retain, notes), size);
+    }
+
+    /// Whether a message of this QoS goes into the session's queue at all: QoS 0 not while the client is away.
+    fn wants(&self, session: u32, qos: QoS) -> bool {
+        qos > QoS::AtMostOnce
+            || self.config.queue_qos0_offline
+            || self.sessions[session].connection.is_some()
+    }
+
+    fn is_full(&self, session: u32, size: usize) -> bool {
+        let limits = &self.config.limits;
+        let queue = &self.sessions[session].queue;
+        queue.len() >= limits.queued_messages || queue.bytes + size > limits.queued_bytes
+    }
+
+    /// The queue is full: does what the policy says, and returns whether the new message can be queued after all.
+    fn make_room(&mut self, session: u32, qos: QoS, topic: TopicName<'_>, size: usize) -> bool {
+        self.drop_expired(session);
+        if !self.is_full(session, size) {
+            return true;
+        }
+        self.report_full(session);
+        if self.config.full_queue == FullQueue::DropOldest {
+            while self.is_full(session, size) {
+                let Some(oldest) = self.sessions[session].queue.waiting.pop_front() else {
+                    break;
+                };
+                let client_id = self.sessions[session].client_id.clone();
+                self.report_drop(&client_id, &oldest, DropCause::QueueFull);
+                self.uncount(session, &oldest);
+                self.let_go(&oldest);
+            }
+            if !self.is_full(session, size) {
+                return true;
+            }
+        }
+        self.metrics.dropped_queue_full += 1;
+        self.emit(EventMask::DROPPED, |core| Event::Dropped {
+            client_id: core.sessions[session].client_id.clone(),
+            topic: topic.as_str().into(),
+            qos,
+            cause: DropCause::QueueFull,
+        });
+        if self.config.full_queue == FullQueue::DisconnectConsumer
+            && let Some(connection) = self.sessions[session].connection
+        {
+            self.overflowed.push((connection, session));
+        }
+        false
+    }
+
+    /// Takes expired messages out of a queue.
+    fn drop_expired(&mut self, session: u32) {
+        let messages = &self.messages;
+        let expired = |delivery: &Delivery| messages.get(delivery.message).is_expired();
+        if !self.sessions[session].queue.waiting.iter().any(expired) {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.sessions[session].queue.waiting);
+        let (gone, kept) = waiting.into_iter().partition::<Vec<_>, _>(expired);
+        self.sessions[session].queue.waiting = kept.into();
+        for delivery in gone {
+            self.drop_one_expired(session, &delivery);
+        }
+    }
+
+    /// A delivery that was taken off the queue has expired.
+    pub(crate) fn drop_one_expired(&mut self, session: u32, delivery: &Delivery) {
+        let client_id = self.sessions[session].client_id.clone();
+        self.report_drop(&client_id, delivery, DropCause::Expired);
+        self.uncount(session, delivery);
+        self.let_go(delivery);
+    }
+
+    fn push(&mut self, session: u32, delivery: Delivery, size: usize) {
+        let session = &mut self.sessions[session];
+        session.queue.bytes += size;
+        session.queue.waiting.push_back(delivery);
+        if let Some(connection) = session.connection {
+            self.mark_ready(connection);
+        }
+    }
+
+    /// Queues a retained message for a subscription just made; false if there is no room.
+    pub(crate) fn replay(
+        &mut self,
+        session: u32,
+        id: MessageId,
+        qos: QoS,
+        notes: Option<SubscriptionId>,
+    ) -> bool {
+        let message = self.messages.get(id);
+        let qos = qos.min(message.qos);
+        if self.is_full(session, REPLAY_SIZE) {
+            self.metrics.dropped_queue_full += 1;
+            self.report_full(session);
+            return false;
+        }
+        self.messages.acquire(id);
+        let mut delivery = Delivery::new(id, qos, true, notes.map_or(Notes::None, Notes::Id));
+        delivery.replay = true;
+        self.push(session, delivery, REPLAY_SIZE);
+        true
+    }
+
+    /// Gives a delivery of a shared subscription to another member; false if there is none that could take it.
+    pub(crate) fn give_to_group(
+        &mut self,
+        group: GroupKey,
+        delivery: &Delivery,
+        to_any: bool,
+    ) -> bool {
+        let size = self.size_of(delivery);
+        let Self {
+            subscriptions,
+            sessions,
+            ..
+        } = self;
+        let online = |member: &Member| sessions[member.session].connection.is_some();
+        let Some(member) = subscriptions.pick(group, online, |_| to_any) else {
+            return false;
+        };
+        if self.is_full(member.session, size) {
+            return false;
+        }
+        let found = Match::new(&member, Some(group));
+        let message = self.messages.get(delivery.message);
+        let qos = message.qos.min(found.qos);
+        let retain = message.retain && found.retain_as_published;
+        if message.is_expired() || !self.wants(member.session, qos) {
+            return false;
+        }
+        let notes = self.notes(&found);
+        self.messages.acquire(delivery.message);
+        self.push(
+            member.session,
+            Delivery::new(delivery.message, qos, retain, notes),
+            size,
+        );
+        true
+    }
+
+    fn notes(&mut self, found: &Match) -> Notes {
+        match found.id {
+            _ if found.group.is_some() || !found.more.is_empty() => {
+                let ids = found
+                    .id
+                    .into_iter()
+                    .chain(found.more.iter().copied())
+                    .collect();
+                Notes::Extra(self.extras.insert(Extra {
+                    ids,
+                    group: found.group,
+                }) as u32)
+            }
+            Some(id) => Notes::Id(id),
+            None => Notes::None,
+        }
+    }
+
+    /// Size of a delivery as its session counts it.
+    pub(crate) fn size_of(&self, delivery: &Delivery) -> usize {
+        if delivery.replay {
+            REPLAY_SIZE
+        } else {
+            self.messages.get(delivery.message).size()
+        }
+    }
+
+    /// Takes a delivery off the session's count.
+    pub(crate) fn uncount(&mut self, session: u32, delivery: &Delivery) {
+        let size = self.size_of(delivery);
+        self.sessions[session].queue.bytes -= size;
+    }
+
+    /// Gives a delivery's message and notes back.
+    pub(crate) fn let_go(&mut self, delivery: &Delivery) {
+        if let Notes::Extra(extra) = delivery.notes() {
+            self.extras.remove(extra as usize);
+        }
+        self.messages.release(delivery.message, &mut self.timers);
+    }
+
+    /// Counts and reports a delivery that is not made.
+    pub(crate) fn report_drop(
+        &mut self,
+        client_id: &std::sync::Arc<str>,
+        delivery: &Delivery,
+        cause: DropCause,
+    ) {
+        match cause {
+            DropCause::QueueFull => self.metrics.dropped_queue_full += 1,
+            DropCause::Expired => self.metrics.dropped_expired += 1,
+            DropCause::TooLarge => self.metrics.dropped_too_large += 1,
+            DropCause::Refused(_) | DropCause::SessionEnded => {}
+        }
+        self.emit(EventMask::DROPPED, |core| Event::Dropped {
+            client_id: client_id.clone(),
+            topic: core.messages.get(delivery.message).topic().into(),
+            qos: delivery.qos(),
+            cause,
+        });
+    }
+
+    fn report_full(&mut self, session: u32) {
+        if std::mem::replace(&mut self.sessions[session].queue.reported_full, true) {
+            return;
+        }
+        self.emit(EventMask::PRESSURE, |core| {
+            let session = &core.sessions[session];
+            Event::QueueFull {
+                client_id: session.client_id.clone(),
+                messages: session.queue.len(),
+                bytes: session.queue.bytes,
+            }
+        });
+    }
+
+    fn store_is_full(&mut self, publisher: u32) -> ReasonCode {
+        if !std::mem::replace(&mut self.reported_store_full, true) {
+            self.emit(EventMask::PRESSURE, |core| Event::StoreFull {
+                client_id: core.sessions[publisher].client_id.clone(),
+            });
+        }
+        ReasonCode::QuotaExceeded
+    }
+
+    /// Whether there is room to retain this; what it would replace makes room.
+    fn check_retained(
+        &self,
+        topic: TopicName<'_>,
+        payload: usize,
+        size: usize,
+    ) -> Result<(), ReasonCode> {
+        let limits = &self.config.limits;
+        let old = self
+            .retained
+            .get(topic)
+            .map(|id| self.messages.get(id).size());
+        let count = self.retained.len() + usize::from(old.is_none());
+        let bytes = self.retained_bytes - old.unwrap_or(0) + size;
+        let fits = count <= limits.retained_messages && bytes <= limits.retained_bytes;
+        if fits && payload <= limits.retained_payload {
+            Ok(())
+        } else {
+            Err(ReasonCode::QuotaExceeded)
+        }
+    }
+
+    /// Retains a stored message [MQTT-3.3.1-5].
+    fn retain(&mut self, topic: TopicName<'_>, id: MessageId) {
+        self.messages.acquire(id);
+        self.messages.unshare(id);
+        self.messages.set_retained(id, true);
+        self.retained_bytes += self.messages.get(id).size();
+        if let Some(old) = self.retained.set(topic, id) {
+            self.release_retained(old);
+        }
+    }
+
+    fn forget_retained(&mut self, topic: TopicName<'_>) {
+        if let Some(old) = self.retained.remove(topic) {
+            self.release_retained(old);
+        }
+    }
+
+    fn release_retained(&mut self, id: MessageId) {
+        self.retained_bytes -= self.messages.get(id).size();
+        self.messages.set_retained(id, false);
+        self.messages.release(id, &mut self.timers);
+    }
+
+    /// A message's expiry is due.
+    pub(crate) fn message_due(&mut self, id: MessageId) {
+        if self.messages.get(id).retained {
+            // One reference is held over the removal, so that the message is there to be marked.
+            self.messages.acquire(id);
+            let topic = self.messages.get(id).topic().to_owned();
+            if let Ok(topic) = TopicName::parse(&topic) {
+                self.forget_retained(topic);
+            }
+            self.messages.expire(id);
+            self.messages.release(id, &mut self.timers);
+        } else {
+            self.messages.expire(id);
+        }
+    }
+
+    /// Sends consumers away whose queue overflowed, once the publish that did it is over.
+    pub(crate) fn disconnect_overflowed(&mut self) {
+        while let Some((connection, session)) = self.overflowed.pop() {
+            let still_there = self
+                .connections
+                .get(connection)
+                .is_some_and(|it| it.session == Some(session));
+            if still_there {
+                let text = "too many messages wait for this client";
+                let fault = crate::Fault {
+                    reason: ReasonCode::QuotaExceeded,
+                    text: text.into(),
+                };
+                self.finish(connection, fault.reason, text, Cause::Fault(fault.clone()));
+            }
+        }
+    }
+}
+
+impl Match {
+    fn new(member: &Member, group: Option<GroupKey>) -> Self {
+        Self {
+            session: member.session,
+            qos: member.options.qos,
+            retain_as_published: member.options.retain_as_published,
+            id: member.id,
+            more: SmallVec::new(),
+            group,
+        }
+    }
+
+    /// Another subscription of the same session matched too [MQTT-3.3.4-2] [MQTT-3.3.4-3].
+    fn merge(&mut self, member: &Member) {
+        self.qos = self.qos.max(member.options.qos);
+        self.retain_as_published |= member.options.retain_as_published;
+        match (self.id, member.id) {
+            (None, id) => self.id = id,
+            (Some(_), Some(id)) => self.more.push(id),
+            (Some(_), None) => {}
+        }
+    }
+}

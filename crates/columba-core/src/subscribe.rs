@@ -1,0 +1,199 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that answer the first.
+
+use columba_codec::{
+    List, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeItem, TopicFilter,
+    UnsubAck, Unsubscribe, Version,
+};
+
+use crate::auth::{Action, Client};
+use crate::core::Core;
+use crate::event::{Event, EventMask, Fault};
+use crate::topics::Change;
+
+impl Core {
+    pub(crate) fn handle_subscribe(
+        &mut self,
+        index: u32,
+        packet: &Subscribe<'_>,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let no_local_shared =
+            |item: SubscribeItem<'_>| item.options.no_local && item.filter.share_name().is_some();
+        if packet.filters.iter().any(no_local_shared) {
+            // [MQTT-3.8.3-4]
+            return Err(Fault::new(
+                ReasonCode::ProtocolError,
+                "No Local on a shared subscription",
+            ));
+        }
+        // One reason for each filter, in order [MQTT-3.9.3-1] [MQTT-3.8.4-6].
+        let mut reasons = Vec::new();
+        for item in &packet.filters {
+            reasons.push(self.subscribe(index, session, packet, item));
+        }
+        if self.connections[index].version == Version::V3_1 {
+            // 3.1 has no code for failure; the client is told what it asked for.
+            for (reason, item) in reasons.iter_mut().zip(&packet.filters) {
+                if reason.is_error() {
+                    *reason = granted(item.options.qos);
+                }
+            }
+        }
+        // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
+        let ack = SubAck {
+            packet_id: packet.packet_id,
+            reason_string: None,
+            user_properties: List::default(),
+            reasons: List::from_slice(&reasons),
+        };
+        self.send(index, &Packet::SubAck(ack));
+        Ok(())
+    }
+
+    pub(crate) fn handle_unsubscribe(
+        &mut self,
+        index: u32,
+        packet: &Unsubscribe<'_>,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
+        let mut reasons = Vec::new();
+        for filter in &packet.filters {
+            // [MQTT-3.10.4-1]; what is queued already is still delivered [MQTT-3.10.4-3].
+            let existed = self.subscriptions.unsubscribe(session, filter);
+            reasons.push(if existed {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            });
+            if existed {
+                self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Unsubscribed {
+                    client_id: core.sessions[session].client_id.clone(),
+                    filter: filter.as_str().into(),
+                });
+            }
+        }
+        // Also where nothing was subscribed [MQTT-3.10.4-5].
+        let ack = UnsubAck {
+            packet_id: packet.packet_id,
+            reason_string: None,
+            user_properties: List::default(),
+            reasons: List::from_slice(&reasons),
+        };
+        self.send(index, &Packet::UnsubAck(ack));
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        index: u32,
+        session: u32,
+        packet: &Subscribe<'_>,
+        item: SubscribeItem<'_>,
+    ) -> ReasonCode {
+        let filter = item.filter;
+        if let Err(reason) = self.check_subscription(index, session, packet, item) {
+            return reason;
+        }
+        let change =
+            self.subscriptions
+                .subscribe(session, filter, packet.subscription_id, item.options);
+        // [MQTT-3.2.2-10]: any QoS may be asked for, but nothing above the maximum will ever come.
+        let qos = item.options.qos.min(self.config.maximum_qos);
+        self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Subscribed {
+            client_id: core.sessions[session].client_id.clone(),
+            filter: filter.as_str().into(),
+            qos,
+        });
+        let send_retained = match item.options.retain_handling {
+            // [MQTT-3.3.1-9] [MQTT-3.8.4-4]
+            RetainHandling::Send => true,
+            // [MQTT-3.3.1-10]
+            RetainHandling::SendIfNew => change == Change::New,
+            // [MQTT-3.3.1-11]
+            RetainHandling::DoNotSend => false,
+        };
+        // A shared subscription gets none (§ 4.8.2).
+        if send_retained && filter.share_name().is_none() {
+            self.replay_retained(session, filter, packet, qos);
+        }
+        // [MQTT-3.8.4-7]
+        granted(qos)
+    }
+
+    fn check_subscription(
+        &self,
+        index: u32,
+        session: u32,
+        packet: &Subscribe<'_>,
+        item: SubscribeItem<'_>,
+    ) -> Result<(), ReasonCode> {
+        let config = &self.config;
+        let filter = item.filter;
+        if filter.share_name().is_some() && !config.shared_subscriptions {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !config.wildcard_subscriptions {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if packet.subscription_id.is_some() && !config.subscription_ids {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        if filter.levels().count() > config.limits.topic_levels {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let connection = &self.connections[index];
+        let id = &*self.sessions[session].client_id;
+        let client = Client {
+            id,
+            username: connection.username.as_deref(),
+            peer: &connection.peer,
+        };
+        let action = Action::Subscribe {
+            filter,
+            qos: item.options.qos,
+        };
+        if self
+            .authorize
+            .as_ref()
+            .is_some_and(|authorize| !authorize.authorize(client, action))
+        {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let full = self.subscriptions.count_of(session) >= config.limits.subscriptions;
+        if full && !self.subscriptions.contains(session, filter) {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    fn replay_retained(
+        &mut self,
+        session: u32,
+        filter: TopicFilter<'_>,
+        packet: &Subscribe<'_>,
+        qos: QoS,
+    ) {
+        let mut found = std::mem::take(&mut self.scratch.retained);
+        self.retained.matches(filter, |message| found.push(message));
+        for message in found.drain(..) {
+            if !self.messages.get(message).is_expired()
+                && !self.replay(session, message, qos, packet.subscription_id)
+            {
+                break;
+            }
+        }
+        self.scratch.retained = found;
+    }
+}
+
+const fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

@@ -1,0 +1,103 @@
+//! Which message is retained under which topic. It keeps message numbers; counting references is its owner's.
+
+use columba_codec::{TopicFilter, TopicName};
+
+use super::trie::{NodeId, Trie};
+
+#[derive(Debug)]
+pub(crate) struct Retained {
+    trie: Trie,
+    count: usize,
+}
+
+impl Retained {
+    pub(crate) fn new(secret: u64) -> Self {
+        Self {
+            trie: Trie::new(secret),
+            count: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn get(&self, topic: TopicName<'_>) -> Option<u32> {
+        self.trie
+            .find(topic.levels())
+            .and_then(|node| self.trie.value(node))
+    }
+
+    /// Retains `message` and returns the one it replaces [MQTT-3.3.1-5].
+    pub(crate) fn set(&mut self, topic: TopicName<'_>, message: u32) -> Option<u32> {
+        let node = self.trie.insert(topic.levels());
+        let old = self.trie.value(node);
+        self.trie.set_value(node, message);
+        self.count += usize::from(old.is_none());
+        old
+    }
+
+    /// Removes what is retained under `topic` and returns it [MQTT-3.3.1-6].
+    pub(crate) fn remove(&mut self, topic: TopicName<'_>) -> Option<u32> {
+        let node = self.trie.find(topic.levels())?;
+        let old = self.trie.value(node)?;
+        self.trie.clear_value(node);
+        self.count -= 1;
+        Some(old)
+    }
+
+    /// Calls `found` with every message whose topic matches; the cost is that of the nodes on the way.
+    pub(crate) fn matches(&self, filter: TopicFilter<'_>, mut found: impl FnMut(u32)) {
+        if !filter.has_wildcard() {
+            let message = self
+                .trie
+                .find(filter.levels())
+                .and_then(|node| self.trie.value(node));
+            return message.into_iter().for_each(found);
+        }
+        let levels: Vec<&str> = filter.levels().collect();
+        let mut open = vec![(self.trie.root(), 0)];
+        while let Some((node, depth)) = open.pop() {
+            match levels.get(depth) {
+                None => self.trie.value(node).into_iter().for_each(&mut found),
+                Some(&"#") => self.subtree(node, &mut found),
+                Some(&"+") => open.extend(self.children(node).map(|child| (child, depth + 1))),
+                Some(level) => {
+                    let symbol = self.trie.symbols.get(level);
+                    let child = symbol.and_then(|symbol| self.trie.child(node, symbol));
+                    open.extend(child.map(|child| (child, depth + 1)));
+                }
+            }
+        }
+    }
+
+    /// Every retained message, in no particular order.
+    pub(crate) fn for_each(&self, mut found: impl FnMut(u32)) {
+        let mut open = vec![self.trie.root()];
+        while let Some(node) = open.pop() {
+            self.trie.value(node).into_iter().for_each(&mut found);
+            let mut child = self.trie.first_child(node);
+            while let Some(node) = child {
+                open.push(node);
+                child = self.trie.next_sibling(node);
+            }
+        }
+    }
+
+    /// A node and all below it: `sport/#` matches `sport` too (§ 4.7.1.2).
+    fn subtree(&self, node: NodeId, found: &mut impl FnMut(u32)) {
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            self.trie.value(node).into_iter().for_each(&mut *found);
+            open.extend(self.children(node));
+        }
+    }
+
+    /// The children a wildcard stands for: in the first level not those that begin with `$` [MQTT-4.7.2-1].
+    fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let first = self.trie.first_child(node);
+        let siblings = std::iter::successors(first, |&child| self.trie.next_sibling(child));
+        let at_root = node == self.trie.root();
+        siblings.filter(move |&child| !at_root || !self.trie.text(child).starts_with('$'))
+    }
+}

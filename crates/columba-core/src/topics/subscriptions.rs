@@ -1,0 +1,506 @@
+//! Who is subscribed to what. Filters without wildcards are found by one look-up of the whole topic; those with
+//! wildcards by one walk of a tree. Shared subscriptions are grouped by group name and filter.
+
+use std::hash::BuildHasher;
+
+use columba_codec::{SubscriptionId, SubscriptionOptions, TopicFilter, TopicName};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::symbols::Symbol;
+use super::trie::{NodeId, Trie};
+
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    filters: Slab<Filter>,
+    /// Filters without wildcards by their text.
+    exact: HashTable<u32>,
+    hasher: FixedState,
+    /// Filters with wildcards; a node's value is the filter's number.
+    wild: Trie,
+    groups: Slab<Group>,
+    /// Groups made so far.
+    serial: u32,
+    /// The subscriptions of each session, at the session's number.
+    by_session: Vec<Vec<Reference>>,
+    count: usize,
+    /// Topic levels of the match under way; kept for its allocation.
+    levels: Vec<Option<Symbol>>,
+    open: Vec<(NodeId, usize)>,
+}
+
+/// A topic filter that somebody is subscribed to.
+#[derive(Debug)]
+struct Filter {
+    place: Place,
+    members: SmallVec<[Member; 1]>,
+    /// Numbers of the groups that share this filter.
+    groups: SmallVec<[u32; 2]>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Exact(Box<str>),
+    Wild(NodeId),
+}
+
+/// The members of one shared subscription: one group name, one filter.
+#[derive(Debug)]
+struct Group {
+    filter: u32,
+    name: Box<str>,
+    members: Vec<Member>,
+    /// Whose turn it is.
+    turn: usize,
+    serial: u32,
+}
+
+/// Names a shared subscription; one that is gone is not mistaken for its successor in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupKey {
+    number: u32,
+    serial: u32,
+}
+
+/// One session's subscription to one filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    /// The session's number.
+    pub(crate) session: u32,
+    /// Where the session's own list has it.
+    slot: u32,
+    /// Subscription identifier.
+    pub(crate) id: Option<SubscriptionId>,
+    /// Options as asked for.
+    pub(crate) options: SubscriptionOptions,
+}
+
+/// A session's note of one of its subscriptions.
+#[derive(Clone, Copy, Debug)]
+struct Reference {
+    filter: u32,
+    /// Group number, or `NO_GROUP`.
+    group: u32,
+    /// Where the filter's or group's list of members has it.
+    position: u32,
+}
+
+const NO_GROUP: u32 = u32::MAX;
+
+/// What matched a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hit {
+    Member(Member),
+    /// A shared subscription: [`Subscriptions::pick`] chooses the member.
+    Group(GroupKey),
+}
+
+/// What became of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    New,
+    Replaced,
+}
+
+/// A subscription as listed for people and tools.
+#[derive(Debug)]
+pub(crate) struct SubscriptionEntry {
+    pub(crate) filter: String,
+    pub(crate) id: Option<SubscriptionId>,
+    pub(crate) options: SubscriptionOptions,
+}
+
+impl Subscriptions {
+    pub(crate) fn new(secret: u64) -> Self {
+        Self {
+            filters: Slab::new(),
+            exact: HashTable::new(),
+            hasher: FixedState::with_seed(secret),
+            wild: Trie::new(secret),
+            groups: Slab::new(),
+            serial: 0,
+            by_session: Vec::new(),
+            count: 0,
+            levels: Vec::new(),
+            open: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn count_of(&self, session: u32) -> usize {
+        self.by_session.get(session as usize).map_or(0, Vec::len)
+    }
+
+    pub(crate) fn contains(&self, session: u32, filter: TopicFilter<'_>) -> bool {
+        self.slot_of(session, filter).is_some()
+    }
+
+    /// Subscribes, or replaces the subscription that this session has to the same filter [MQTT-3.8.4-3].
+    pub(crate) fn subscribe(
+        &mut self,
+        session: u32,
+        filter: TopicFilter<'_>,
+        id: Option<SubscriptionId>,
+        options: SubscriptionOptions,
+    ) -> Change {
+        if let Some(slot) = self.slot_of(session, filter) {
+            let member = self.member_mut(self.by_session[session as usize][slot]);
+            member.id = id;
+            member.options = options;
+            return Change::Replaced;
+        }
+        let number = self.find(filter).unwrap_or_else(|| self.add_filter(filter));
+        let group = filter
+            .share_name()
+            .map_or(NO_GROUP, |name| self.group(number, name));
+        let session_at = session as usize;
+        if self.by_session.len() <= session_at {
+            self.by_session.resize_with(session_at + 1, Vec::new);
+        }
+        let slot = self.by_session[session_at].len() as u32;
+        let member = Member {
+            session,
+            slot,
+            id,
+            options,
+        };
+        let position = if group == NO_GROUP {
+            let members = &mut self.filters[number as usize].members;
+            members.push(member);
+            members.len() - 1
+        } else {
+            let members = &mut self.groups[group as usize].members;
+            members.push(member);
+            members.len() - 1
+        };
+        let own = &mut self.by_session[session_at];
+        if own.capacity() == 0 {
+            // Most sessions have one subscription, or few.
+            own.reserve_exact(1);
+        }
+        own.push(Reference {
+            filter: number,
+            group,
+            position: position as u32,
+        });
+        self.count += 1;
+        Change::New
+    }
+
+    /// Ends the subscription to this very filter, compared character by character [MQTT-3.10.4-1].
+    pub(crate) fn unsubscribe(&mut self, session: u32, filter: TopicFilter<'_>) -> bool {
+        let Some(slot) = self.slot_of(session, filter) else {
+            return false;
+        };
+        self.remove(session, slot);
+        true
+    }
+
+    pub(crate) fn remove_session(&mut self, session: u32) {
+        while let Some(last) = self.count_of(session).checked_sub(1) {
+            self.remove(session, last);
+        }
+        if let Some(own) = self.by_session.get_mut(session as usize) {
+            *own = Vec::new();
+        }
+        if self.count == 0 {
+            self.by_session = Vec::new();
+        }
+    }
+
+    /// Calls `found` with every subscription that matches `topic`. `$`-topics match no filter that begins with a
+    /// wildcard [MQTT-4.7.2-1]; nothing is normalised on the way [MQTT-4.7.3-4].
+    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Hit)) {
+        if let Some(filter) = self.find_exact(topic.as_str()) {
+            self.filters[filter as usize].report(&self.groups, &mut found);
+        }
+        if self.wild.is_empty() {
+            return;
+        }
+        let Self {
+            wild,
+            filters,
+            groups,
+            levels,
+            open,
+            ..
+        } = self;
+        levels.clear();
+        levels.extend(topic.levels().map(|level| wild.symbols.get(level)));
+        let wildcard_first = !topic.as_str().starts_with('$');
+        let mut report = |node: Option<NodeId>| {
+            if let Some(filter) = node.and_then(|node| wild.value(node)) {
+                filters[filter as usize].report(groups, &mut found);
+            }
+        };
+        open.clear();
+        open.push((wild.root(), 0));
+        while let Some((node, depth)) = open.pop() {
+            let wildcards = depth > 0 || wildcard_first;
+            if wildcards {
+                // `a/#` matches `a` as well as all below it.
+                report(wild.hash(node));
+            }
+            let Some(&level) = levels.get(depth) else {
+                report(Some(node));
+                continue;
+            };
+            if wildcards {
+                open.extend(wild.plus(node).map(|plus| (plus, depth + 1)));
+            }
+            if let Some(child) = level.and_then(|symbol| wild.child(node, symbol)) {
+                open.push((child, depth + 1));
+            }
+        }
+    }
+
+    /// Chooses the member of a group that gets the next message: in turn, the first for which `ready` holds, else
+    /// the first for which `possible` does.
+    pub(crate) fn pick(
+        &mut self,
+        group: GroupKey,
+        ready: impl Fn(&Member) -> bool,
+        possible: impl Fn(&Member) -> bool,
+    ) -> Option<Member> {
+        let group = self
+            .groups
+            .get_mut(group.number as usize)
+            .filter(|found| found.serial == group.serial)?;
+        let count = group.members.len();
+        let from = group.turn;
+        let in_turn = |accept: &dyn Fn(&Member) -> bool| {
+            (0..count)
+                .map(|step| (from + step) % count)
+                .find(|&at| accept(&group.members[at]))
+        };
+        let chosen = in_turn(&ready).or_else(|| in_turn(&possible))?;
+        group.turn = (chosen + 1) % count;
+        Some(group.members[chosen])
+    }
+
+    pub(crate) fn list(&self, session: u32) -> impl Iterator<Item = SubscriptionEntry> {
+        let own = self
+            .by_session
+            .get(session as usize)
+            .map_or(&[][..], Vec::as_slice);
+        own.iter().map(|&reference| {
+            let member = self.member(reference);
+            SubscriptionEntry {
+                filter: self.text(reference),
+                id: member.id,
+                options: member.options,
+            }
+        })
+    }
+
+    fn text(&self, reference: Reference) -> String {
+        let filter = match &self.filters[reference.filter as usize].place {
+            Place::Exact(text) => text.to_string(),
+            Place::Wild(node) => {
+                let path = std::iter::successors(Some(*node), |&node| self.wild.parent(node));
+                let mut levels: Vec<&str> = path
+                    .take_while(|&node| node != self.wild.root())
+                    .map(|node| self.wild.text(node))
+                    .collect();
+                levels.reverse();
+                levels.join("/")
+            }
+        };
+        match self.groups.get(reference.group as usize) {
+            Some(group) if reference.group != NO_GROUP => format!("$share/{}/{filter}", group.name),
+            _ => filter,
+        }
+    }
+
+    fn find_exact(&self, text: &str) -> Option<u32> {
+        let is_it = |&number: &u32| matches!(&self.filters[number as usize].place, Place::Exact(own) if **own == *text);
+        self.exact.find(self.hasher.hash_one(text), is_it).copied()
+    }
+
+    fn find(&self, filter: TopicFilter<'_>) -> Option<u32> {
+        if filter.has_wildcard() {
+            self.wild
+                .find(filter.levels())
+                .and_then(|node| self.wild.value(node))
+        } else {
+            self.find_exact(filter.filter())
+        }
+    }
+
+    fn add_filter(&mut self, filter: TopicFilter<'_>) -> u32 {
+        let place = if filter.has_wildcard() {
+            Place::Wild(self.wild.insert(filter.levels()))
+        } else {
+            Place::Exact(filter.filter().into())
+        };
+        let entry = Filter {
+            place,
+            members: SmallVec::new(),
+            groups: SmallVec::new(),
+        };
+        let number = self.filters.insert(entry) as u32;
+        if let Place::Wild(node) = self.filters[number as usize].place {
+            self.wild.set_value(node, number);
+        } else {
+            let Self {
+                filters,
+                exact,
+                hasher,
+                ..
+            } = self;
+            exact.insert_unique(
+                hasher.hash_one(filter.filter()),
+                number,
+                |&other| match &filters[other as usize].place {
+                    Place::Exact(text) => hasher.hash_one(&**text),
+                    Place::Wild(_) => 0,
+                },
+            );
+        }
+        number
+    }
+
+    /// The group of this name on this filter, made if need be. Two filters with one name are two groups (§ 4.8.2).
+    fn group(&mut self, filter: u32, name: &str) -> u32 {
+        let known = self.filters[filter as usize]
+            .groups
+            .iter()
+            .find(|&&group| *self.groups[group as usize].name == *name);
+        if let Some(&group) = known {
+            return group;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let group = Group {
+            filter,
+            name: name.into(),
+            members: Vec::new(),
+            turn: 0,
+            serial: self.serial,
+        };
+        let number = self.groups.insert(group) as u32;
+        self.filters[filter as usize].groups.push(number);
+        number
+    }
+
+    /// Where the session's list has its subscription to `filter`. Looks through the shorter of the two lists that
+    /// would tell.
+    fn slot_of(&self, session: u32, filter: TopicFilter<'_>) -> Option<usize> {
+        let own = self.by_session.get(session as usize)?;
+        let number = self.find(filter)?;
+        let entry = &self.filters[number as usize];
+        let (members, group) = match filter.share_name() {
+            None => (entry.members.as_slice(), NO_GROUP),
+            Some(name) => {
+                let group = *entry
+                    .groups
+                    .iter()
+                    .find(|&&group| *self.groups[group as usize].name == *name)?;
+                (self.groups[group as usize].members.as_slice(), group)
+            }
+        };
+        if members.len() < own.len() {
+            members
+                .iter()
+                .find(|member| member.session == session)
+                .map(|member| member.slot as usize)
+        } else {
+            own.iter()
+                .position(|reference| reference.filter == number && reference.group == group)
+        }
+    }
+
+    fn member(&self, reference: Reference) -> &Member {
+        let position = reference.position as usize;
+        if reference.group == NO_GROUP {
+            &self.filters[reference.filter as usize].members[position]
+        } else {
+            &self.groups[reference.group as usize].members[position]
+        }
+    }
+
+    fn member_mut(&mut self, reference: Reference) -> &mut Member {
+        let position = reference.position as usize;
+        if reference.group == NO_GROUP {
+            &mut self.filters[reference.filter as usize].members[position]
+        } else {
+            &mut self.groups[reference.group as usize].members[position]
+        }
+    }
+
+    fn remove(&mut self, session: u32, slot: usize) {
+        let reference = self.by_session[session as usize].swap_remove(slot);
+        if let Some(&moved) = self.by_session[session as usize].get(slot) {
+            self.member_mut(moved).slot = slot as u32;
+        }
+        let position = reference.position as usize;
+        let moved = if reference.group == NO_GROUP {
+            let members = &mut self.filters[reference.filter as usize].members;
+            members.swap_remove(position);
+            if members.len() <= 1 {
+                members.shrink_to_fit();
+            }
+            members.get(position).copied()
+        } else {
+            let group = &mut self.groups[reference.group as usize];
+            group.members.swap_remove(position);
+            group.turn = 0;
+            group.members.get(position).copied()
+        };
+        if let Some(moved) = moved {
+            self.by_session[moved.session as usize][moved.slot as usize].position =
+                reference.position;
+        }
+        self.count -= 1;
+        self.drop_if_unused(reference);
+    }
+
+    fn drop_if_unused(&mut self, reference: Reference) {
+        let filter = &mut self.filters[reference.filter as usize];
+        if reference.group != NO_GROUP && self.groups[reference.group as usize].members.is_empty() {
+            let group = self.groups.remove(reference.group as usize);
+            debug_assert_eq!(
+                group.filter, reference.filter,
+                "a group stays with its filter"
+            );
+            filter.groups.retain(|group| *group != reference.group);
+        }
+        if !filter.members.is_empty() || !filter.groups.is_empty() {
+            return;
+        }
+        match self.filters.remove(reference.filter as usize).place {
+            Place::Wild(node) => self.wild.clear_value(node),
+            Place::Exact(text) => {
+                let hash = self.hasher.hash_one(&*text);
+                if let Ok(entry) = self
+                    .exact
+                    .find_entry(hash, |&number| number == reference.filter)
+                {
+                    entry.remove();
+                }
+            }
+        }
+        if self.filters.is_empty() {
+            self.filters = Slab::new();
+            self.exact = HashTable::new();
+        }
+    }
+}
+
+impl Filter {
+    fn report(&self, groups: &Slab<Group>, found: &mut impl FnMut(Hit)) {
+        self.members
+            .iter()
+            .for_each(|&member| found(Hit::Member(member)));
+        for &number in &self.groups {
+            found(Hit::Group(GroupKey {
+                number,
+                serial: groups[number as usize].serial,
+            }));
+        }
+    }
+}

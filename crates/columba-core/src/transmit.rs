@@ -1,0 +1,262 @@
+//! Output of one connection: what waits becomes bytes here, where the packet identifier, the alias, the remaining
+//! expiry and the room the client has are known.
+
+use columba_codec::{PacketId, PacketType, PublishHead, QoS, ReasonCode, SubscriptionId, Version};
+
+use crate::Time;
+use crate::aliases::Choice;
+use crate::chunks::Chunks;
+use crate::connection::Phase;
+use crate::core::{Core, Flow};
+use crate::event::{DropCause, Event, EventMask};
+use crate::inflight::State;
+use crate::keys::ConnectionKey;
+use crate::session::{Delivery, Notes};
+
+/// What became of a delivery that was taken off the queue.
+enum Outcome {
+    Written,
+    /// The client does not take packets of that size.
+    TooLarge,
+}
+
+impl Core {
+    /// Appends to `out` what the connection has to send, up to
+    /// [`Limits::transmit_budget`](crate::Limits::transmit_budget) or a packet more.
+    pub fn poll_transmit(
+        &mut self,
+        now: Time,
+        connection: ConnectionKey,
+        out: &mut Chunks,
+    ) -> Flow {
+        self.now = self.now.max(now);
+        let Some(index) = self.connections.resolve_connection(connection) else {
+            return Flow::Close;
+        };
+        let before = out.len();
+        self.connections[index].ready = false;
+        self.transmit_control(index, out);
+        let flow = match (
+            self.connections[index].phase,
+            self.connections[index].session,
+        ) {
+            (Phase::Closing, _) => Flow::Close,
+            (Phase::Online, Some(session)) => self.transmit_session(index, session, out),
+            _ => Flow::Idle,
+        };
+        self.metrics.bytes_sent += (out.len() - before) as u64;
+        flow
+    }
+
+    /// Appends only what waits besides messages: acknowledgements and the like. For a client that takes no more
+    /// messages for now and must not wait for its answers; [`poll_transmit`](Self::poll_transmit) goes on later.
+    pub fn poll_transmit_control(
+        &mut self,
+        now: Time,
+        connection: ConnectionKey,
+        out: &mut Chunks,
+    ) -> Flow {
+        self.now = self.now.max(now);
+        let Some(index) = self.connections.resolve_connection(connection) else {
+            return Flow::Close;
+        };
+        let before = out.len();
+        self.connections[index].ready = false;
+        self.transmit_control(index, out);
+        self.metrics.bytes_sent += (out.len() - before) as u64;
+        if self.connections[index].phase == Phase::Closing {
+            Flow::Close
+        } else {
+            Flow::Idle
+        }
+    }
+
+    fn transmit_control(&mut self, index: u32, out: &mut Chunks) {
+        let connection = &mut self.connections[index];
+        if connection.control.is_empty() {
+            return;
+        }
+        self.metrics.packets_sent += u64::from(std::mem::take(&mut connection.control_packets));
+        out.put(&connection.control);
+        let buffer = std::mem::take(&mut connection.control);
+        self.recycle(buffer);
+    }
+
+    fn transmit_session(&mut self, index: u32, session: u32, out: &mut Chunks) -> Flow {
+        let limit = out.len() + self.config.limits.transmit_budget;
+        let quota = self.connections[index].send_maximum;
+        if !self.sessions[session].inflight.all_resent()
+            && !self.resend(index, session, quota, limit, out)
+        {
+            return if out.len() >= limit {
+                Flow::More
+            } else {
+                Flow::Idle
+            };
+        }
+        loop {
+            if out.len() >= limit {
+                return Flow::More;
+            }
+            let state = &mut self.sessions[session];
+            let Some(&delivery) = state.queue.waiting.front() else {
+                state.queue.shrink();
+                return Flow::Idle;
+            };
+            let may_send = state.inflight.outstanding() < quota && state.inflight.has_free_id();
+            if delivery.qos() > QoS::AtMostOnce && !may_send {
+                // [MQTT-3.3.4-9] [MQTT-4.9.0-2]: an acknowledgement sets this going again.
+                return Flow::Idle;
+            }
+            state.queue.waiting.pop_front();
+            self.transmit_new(index, session, delivery, out);
+        }
+    }
+
+    /// Sends again what was not acknowledged on an earlier connection, in the order it was first sent
+    /// [MQTT-4.4.0-1]. True when nothing is left to send again.
+    fn resend(
+        &mut self,
+        index: u32,
+        session: u32,
+        quota: u16,
+        limit: usize,
+        out: &mut Chunks,
+    ) -> bool {
+        while out.len() < limit {
+            let Some(entry) = self.sessions[session].inflight.next_resend(quota) else {
+                return self.sessions[session].inflight.all_resent();
+            };
+            let Some(id) = PacketId::new(entry.id) else {
+                continue;
+            };
+            if entry.state == State::Released {
+                let version = self.connections[index].version;
+                columba_codec::packet::encode_ack(
+                    PacketType::PubRel,
+                    id,
+                    ReasonCode::Success,
+                    version,
+                    out.tail(),
+                );
+                self.metrics.packets_sent += 1;
+            } else if let Outcome::TooLarge =
+                self.write(index, session, &entry.delivery, Some(id), true, out)
+            {
+                let client_id = self.sessions[session].client_id.clone();
+                self.report_drop(&client_id, &entry.delivery, DropCause::TooLarge);
+                self.sessions[session].inflight.complete(id);
+                self.messages.unpin(entry.delivery.message);
+                self.uncount(session, &entry.delivery);
+                self.let_go(&entry.delivery);
+            }
+        }
+        self.sessions[session].inflight.all_resent()
+    }
+
+    /// Sends a delivery for the first time.
+    #[inline]
+    fn transmit_new(&mut self, index: u32, session: u32, delivery: Delivery, out: &mut Chunks) {
+        let message = self.messages.get(delivery.message);
+        if message.is_expired() || message.remaining_expiry(self.now) == Some(0) {
+            // [MQTT-3.3.2-5]
+            return self.drop_one_expired(session, &delivery);
+        }
+        let id = (delivery.qos() > QoS::AtMostOnce).then(|| {
+            self.messages.pin(delivery.message);
+            self.sessions[session].inflight.push(delivery)
+        });
+        match (self.write(index, session, &delivery, id, false, out), id) {
+            (Outcome::Written, Some(_)) => {}
+            (Outcome::Written, None) => {
+                self.uncount(session, &delivery);
+                self.let_go(&delivery);
+            }
+            (Outcome::TooLarge, id) => {
+                // As if it had been sent and acknowledged [MQTT-3.1.2-25].
+                if let Some(id) = id {
+                    self.sessions[session].inflight.complete(id);
+                    self.messages.unpin(delivery.message);
+                }
+                let client_id = self.sessions[session].client_id.clone();
+                self.report_drop(&client_id, &delivery, DropCause::TooLarge);
+                self.uncount(session, &delivery);
+                self.let_go(&delivery);
+            }
+        }
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        index: u32,
+        session: u32,
+        delivery: &Delivery,
+        id: Option<PacketId>,
+        dup: bool,
+        out: &mut Chunks,
+    ) -> Outcome {
+        let connection = &mut self.connections[index];
+        let message = self.messages.get(delivery.message);
+        let payload = message.payload();
+        let mut single = [SubscriptionId::MAX];
+        let mut head = PublishHead {
+            // [MQTT-3.3.1-1] [MQTT-3.3.1-3]
+            dup,
+            qos: delivery.qos(),
+            retain: delivery.retain,
+            topic: message.topic(),
+            packet_id: id,
+            topic_alias: None,
+            message_expiry: None,
+            subscription_ids: &[],
+            forwarded: &[],
+            payload_len: payload.len(),
+        };
+        if connection.version == Version::V5 {
+            head.forwarded = message.forwarded();
+            // [MQTT-3.3.2-6]
+            head.message_expiry = message.remaining_expiry(self.now);
+            head.subscription_ids = match delivery.notes() {
+                Notes::None => &[],
+                Notes::Id(id) => {
+                    single[0] = id;
+                    &single
+                }
+                Notes::Extra(extra) => &self.extras[extra as usize].ids,
+            };
+            if let Some(aliases) = &connection.aliases {
+                match aliases.outgoing.choose(head.topic) {
+                    Choice::Plain => {}
+                    Choice::Set(alias) => head.topic_alias = Some(alias),
+                    Choice::Use(alias) => {
+                        head.topic_alias = Some(alias);
+                        head.topic = "";
+                    }
+                }
+            }
+        }
+        if connection.maximum_packet_size < u32::MAX
+            && head.encoded_len(connection.version) > connection.maximum_packet_size as usize
+        {
+            return Outcome::TooLarge;
+        }
+        head.encode(connection.version, out.tail());
+        match message.shared() {
+            Some(shared) => out.link(shared.clone()),
+            None => out.put(payload),
+        }
+        if let Some(aliases) = &mut connection.aliases {
+            aliases.outgoing.commit(message.topic());
+        }
+        self.metrics.packets_sent += 1;
+        self.metrics.publishes_sent += 1;
+        self.emit(EventMask::DELIVERED, |core| Event::Delivered {
+            client_id: core.sessions[session].client_id.clone(),
+            topic: core.messages.get(delivery.message).topic().into(),
+            qos: delivery.qos(),
+            dup,
+        });
+        Outcome::Written
+    }
+}

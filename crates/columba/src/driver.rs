@@ -1,0 +1,722 @@
+//! The future that owns a broker and its transports and moves bytes between them. It decides nothing about MQTT.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use columba_core::codec::TopicName;
+use columba_core::{
+    Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Peer, Ticket, Time,
+    Verdict,
+};
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use slab::Slab;
+
+use crate::broker::{Command, Shared};
+use crate::client::ClientError;
+use crate::hooks::{Authenticate, Observe};
+use crate::listener::Listener;
+use crate::local::{Local, Outgoing};
+use crate::timer::Timer;
+use crate::transport::Transport;
+
+/// Runs a broker while it is polled; finished when the broker has been shut down. Dropping it ends everything at
+/// once.
+#[must_use = "a broker runs only while its driver is polled: spawn it or block on it"]
+pub struct Driver {
+    core: Core,
+    started: Instant,
+    shared: Arc<Shared>,
+    ready: Arc<ReadyList>,
+    links: Vec<Option<Link>>,
+    listeners: Slab<Accepting>,
+    authenticate: Option<Arc<dyn Authenticate>>,
+    /// Verdicts in the making.
+    verdicts: FuturesUnordered<BoxFuture<'static, (Ticket, Verdict)>>,
+    observers: Vec<(EventMask, Box<dyn Observe>)>,
+    subscribers: Vec<(EventMask, async_channel::Sender<Event>)>,
+    timer: Box<dyn Timer>,
+    /// What the timer is set to.
+    deadline: Option<Time>,
+    /// One read buffer and one output for all connections: an idle connection holds none.
+    input: BytesMut,
+    output: Chunks,
+    /// What was taken off the ready list, kept for its allocation.
+    batch: Vec<Arc<OneWaker>>,
+    ending: Option<Ending>,
+}
+
+/// One connection's transport, and what could not be moved yet.
+struct Link {
+    key: ConnectionKey,
+    io: Io,
+    waker: Waker,
+    /// Part of a packet, or packets that the core does not take yet.
+    unread: BytesMut,
+    /// Output that the transport has not accepted.
+    unsent: Chunks,
+    paused: bool,
+    closing: bool,
+}
+
+enum Io {
+    Transport(Box<dyn Transport>),
+    Local(Arc<Local>),
+}
+
+struct Accepting {
+    listener: Box<dyn Listener>,
+    waker: Waker,
+}
+
+/// A shutdown under way.
+struct Ending {
+    until: Time,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+/// Who can be served: filled by wakers, emptied by the driver.
+struct ReadyList {
+    queue: Mutex<Vec<Arc<OneWaker>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Link(usize),
+    Listener(usize),
+}
+
+/// Wakes the driver for one link or listener.
+struct OneWaker {
+    number: Number,
+    queued: AtomicBool,
+    list: Arc<ReadyList>,
+}
+
+/// Room for one read.
+const READ_SIZE: usize = 64 << 10;
+/// Reads, or writes after a read, of one connection before it is another's turn.
+const TURNS: usize = 4;
+/// Rounds over the ready list before the executor gets its thread back.
+const ROUNDS: usize = 32;
+/// Connections accepted from one listener before it is another's turn.
+const ACCEPTS: usize = 64;
+
+impl Driver {
+    pub(crate) fn new(
+        core: Core,
+        shared: Arc<Shared>,
+        authenticate: Option<Arc<dyn Authenticate>>,
+        observers: Vec<(EventMask, Box<dyn Observe>)>,
+        timer: Box<dyn Timer>,
+    ) -> Self {
+        Self {
+            core,
+            started: Instant::now(),
+            ready: Arc::new(ReadyList {
+                queue: Mutex::default(),
+                shared: shared.clone(),
+            }),
+            shared,
+            links: Vec::new(),
+            listeners: Slab::new(),
+            authenticate,
+            verdicts: FuturesUnordered::new(),
+            observers,
+            subscribers: Vec::new(),
+            timer,
+            deadline: None,
+            input: BytesMut::new(),
+            output: Chunks::new(),
+            batch: Vec::new(),
+            ending: None,
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.started.elapsed()
+    }
+
+    /// One round: everything that is ready once. False if there was nothing.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.now();
+        let mut busy = self.run_commands(now);
+        busy |= self.run_verdicts(cx, now);
+        busy |= self.run_timer(cx, now);
+        let mut batch = std::mem::take(&mut self.batch);
+        std::mem::swap(&mut batch, &mut self.ready.lock());
+        busy |= !batch.is_empty();
+        for waker in batch.drain(..) {
+            // Before it is served: whatever happens from here on is for the next round.
+            waker.queued.store(false, Ordering::Release);
+            match waker.number {
+                Number::Link(at) => self.serve(at, now),
+                Number::Listener(at) => self.accept(at, now),
+            }
+        }
+        self.batch = batch;
+        self.drain(now);
+        busy
+    }
+
+    fn run_commands(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(command) = self.shared.take_command() {
+            busy = true;
+            match command {
+                Command::Attach(transport, peer) => {
+                    self.attach(Io::Transport(transport), peer, now)
+                }
+                Command::Serve(listener) => self.listen(listener),
+                Command::Client(local) => {
+                    let peer = Peer {
+                        transport: "in-process",
+                        trusted: true,
+                        ..Peer::default()
+                    };
+                    self.attach(Io::Local(local), peer, now);
+                }
+                Command::Events(kinds, sender) => {
+                    self.core.enable_events(kinds);
+                    self.subscribers.push((kinds, sender));
+                }
+                // Below: whoever asked may have stopped waiting for the answer.
+                Command::Clients(answer) => drop(answer.send(self.core.clients().collect())),
+                Command::Subscriptions(id, answer) => {
+                    drop(answer.send(self.core.subscriptions(&id)))
+                }
+                Command::Metrics(answer) => drop(answer.send(self.core.metrics())),
+                Command::Disconnect(id, reason, answer) => {
+                    drop(answer.send(self.core.disconnect(now, &id, reason)))
+                }
+                Command::Shutdown(grace, done) => self.begin_shutdown(now, now + grace, done),
+            }
+        }
+        busy
+    }
+
+    fn begin_shutdown(&mut self, now: Time, until: Time, done: oneshot::Sender<()>) {
+        match &mut self.ending {
+            Some(ending) => {
+                ending.until = ending.until.min(until);
+                ending.done.push(done);
+            }
+            None => {
+                self.ending = Some(Ending {
+                    until,
+                    done: vec![done],
+                })
+            }
+        }
+        self.listeners.clear();
+        self.core.shut_down(now);
+    }
+
+    fn attach(&mut self, io: Io, peer: Peer, now: Time) {
+        let key = self.core.open(now, peer);
+        let at = key.index();
+        let waker = self.ready.waker(Number::Link(at));
+        if let Io::Local(local) = &io {
+            local.lock().driver = Some(waker.clone());
+        }
+        let link = Link {
+            key,
+            io,
+            waker: waker.clone(),
+            unread: BytesMut::new(),
+            unsent: Chunks::new(),
+            paused: false,
+            closing: false,
+        };
+        if self.links.len() <= at {
+            self.links.resize_with(at + 1, || None);
+        }
+        self.links[at] = Some(link);
+        // The first poll is what makes a transport wake anybody.
+        waker.wake();
+    }
+
+    fn listen(&mut self, listener: Box<dyn Listener>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let entry = self.listeners.vacant_entry();
+        let waker = self.ready.waker(Number::Listener(entry.key()));
+        entry.insert(Accepting {
+            listener,
+            waker: waker.clone(),
+        });
+        waker.wake();
+    }
+
+    fn accept(&mut self, at: usize, now: Time) {
+        for _ in 0..ACCEPTS {
+            let Some(Accepting { listener, waker }) = self.listeners.get_mut(at) else {
+                return;
+            };
+            match listener.poll_accept(&mut Context::from_waker(waker)) {
+                Poll::Ready(Ok((transport, peer))) => {
+                    self.attach(Io::Transport(transport), peer, now)
+                }
+                // A listener that keeps failing waits, within itself, before it is ready again.
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => return,
+            }
+        }
+        if let Some(accepting) = self.listeners.get(at) {
+            accepting.waker.wake_by_ref();
+        }
+    }
+
+    /// A transport can go on: write what is left, then read.
+    fn serve(&mut self, at: usize, now: Time) {
+        let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
+            return;
+        };
+        if !link.unsent.is_empty() || link.closing {
+            let key = link.key;
+            if !self.flush(at) {
+                return;
+            }
+            self.transmit(key, now);
+        }
+        let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
+            return;
+        };
+        if link.paused || link.closing {
+            return;
+        }
+        match link.io {
+            Io::Transport(_) => self.read(at, now),
+            Io::Local(_) => self.read_local(at, now),
+        }
+    }
+
+    fn read(&mut self, at: usize, now: Time) {
+        for _ in 0..TURNS {
+            let Some(link) = self.links[at].as_mut() else {
+                return;
+            };
+            let Io::Transport(transport) = &mut link.io else {
+                return;
+            };
+            let shared = link.unread.is_empty();
+            let buffer = if shared {
+                &mut self.input
+            } else {
+                &mut link.unread
+            };
+            // What a peer announces is never reserved: a buffer grows with what has come.
+            buffer.reserve(if shared {
+                READ_SIZE
+            } else {
+                READ_SIZE.max(buffer.len())
+            });
+            let outcome = transport.poll_read(&mut Context::from_waker(&link.waker), buffer);
+            let intake = match outcome {
+                Poll::Ready(Ok(count)) if count > 0 => self.core.receive(now, link.key, buffer),
+                Poll::Pending => return,
+                Poll::Ready(_) => return self.lost(at, now),
+            };
+            if shared && !self.input.is_empty() {
+                // The buffer that all share is not for keeping.
+                link.unread.extend_from_slice(&self.input);
+                self.input.clear();
+            } else if !shared && link.unread.is_empty() {
+                link.unread = BytesMut::new();
+            }
+            link.paused = intake == Intake::Paused;
+            if intake != Intake::Open {
+                return;
+            }
+        }
+        // There may be more, but it is another's turn.
+        if let Some(link) = &self.links[at] {
+            link.waker.wake_by_ref();
+        }
+    }
+
+    fn read_local(&mut self, at: usize, now: Time) {
+        let Some(Link {
+            key,
+            io: Io::Local(local),
+            ..
+        }) = &self.links[at]
+        else {
+            return;
+        };
+        let (key, local) = (*key, local.clone());
+        let mut taken = {
+            let mut state = local.lock();
+            std::mem::take(&mut state.outgoing)
+        };
+        while let Some(packet) = taken.pop_front() {
+            let intake = self.receive_local(key, &packet, now);
+            if intake == Intake::Paused {
+                taken.push_front(packet);
+                break;
+            }
+            if intake == Intake::Closed {
+                taken.clear();
+            }
+        }
+        let paused = !taken.is_empty();
+        let gone = {
+            let mut state = local.lock();
+            // What came meanwhile goes behind what was not taken.
+            taken.append(&mut state.outgoing);
+            state.outgoing = taken;
+            state.wake_senders();
+            if !paused && !state.outgoing.is_empty() {
+                state.wake_driver();
+            }
+            state.closed.is_some()
+        };
+        if gone {
+            return self.lost(at, now);
+        }
+        if let Some(link) = &mut self.links[at] {
+            link.paused = paused;
+        }
+        self.transmit(key, now);
+    }
+
+    fn receive_local(&mut self, key: ConnectionKey, packet: &Outgoing, now: Time) -> Intake {
+        match packet {
+            Outgoing::Encoded(bytes) => {
+                self.input.clear();
+                self.input.extend_from_slice(bytes);
+                let intake = self.core.receive(now, key, &mut self.input);
+                self.input.clear();
+                intake
+            }
+            Outgoing::Publish(publish, id) => match TopicName::parse(&publish.topic) {
+                Ok(topic) => publish.with_packet(topic, *id, |packet| {
+                    self.core
+                        .receive_publish(now, key, packet, &publish.payload)
+                }),
+                // Checked when it was sent.
+                Err(_) => Intake::Open,
+            },
+        }
+    }
+
+    /// The transport has ended.
+    fn lost(&mut self, at: usize, now: Time) {
+        let Some(link) = self.links[at].take() else {
+            return;
+        };
+        self.core.close(now, link.key, CloseCause::Transport);
+        link.gone();
+    }
+
+    /// Hands out what the core has: questions, news, bytes.
+    fn drain(&mut self, now: Time) {
+        loop {
+            while let Some(event) = self.core.poll_event() {
+                self.report(event);
+            }
+            let Some(key) = self.core.poll_ready() else {
+                break;
+            };
+            self.transmit(key, now);
+        }
+        while let Some(key) = self.core.poll_abort() {
+            self.core.close(now, key, CloseCause::Asked);
+            if let Some(link) = self.links.get_mut(key.index()).and_then(Option::take) {
+                link.gone();
+            }
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        if let Event::Authenticate { ticket, request } = event {
+            if let Some(hook) = &self.authenticate {
+                let verdict = hook.authenticate(*request);
+                self.verdicts
+                    .push(Box::pin(async move { (ticket, verdict.await) }));
+                // The set has to be polled before its new member can wake anybody.
+                self.shared.waker.wake();
+            } else {
+                let reason = columba_core::codec::ReasonCode::ServerUnavailable;
+                let now = self.now();
+                self.core.answer(now, ticket, Verdict::reject(reason));
+            }
+            return;
+        }
+        let kind = event.kind();
+        for (kinds, observer) in &mut self.observers {
+            if kinds.contains(kind) {
+                observer.observe(&event);
+            }
+        }
+        let core = &mut self.core;
+        self.subscribers.retain(|(kinds, subscriber)| {
+            if !kinds.contains(kind) {
+                return true;
+            }
+            match subscriber.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(async_channel::TrySendError::Full(_)) => {
+                    core.count_lost_event();
+                    true
+                }
+                Err(async_channel::TrySendError::Closed(_)) => false,
+            }
+        });
+    }
+
+    /// Sends what a connection has, until there is no more or its transport takes no more.
+    fn transmit(&mut self, key: ConnectionKey, now: Time) {
+        let at = key.index();
+        for _ in 0..TURNS {
+            let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
+                return;
+            };
+            if !link.unsent.is_empty() {
+                // It is sent first; the transport says when.
+                return;
+            }
+            if let Io::Local(local) = &link.io
+                && local.lock().blocked
+            {
+                let flow = self.core.poll_transmit_control(now, key, &mut self.output);
+                local.deliver(&mut self.output);
+                if flow == Flow::Close {
+                    self.lost(at, now);
+                }
+                return;
+            }
+            let flow = self.core.poll_transmit(now, key, &mut self.output);
+            link.closing = flow == Flow::Close;
+            if !self.output.is_empty() {
+                match &mut link.io {
+                    Io::Local(local) => drop(local.deliver(&mut self.output)),
+                    Io::Transport(transport) => {
+                        match transport
+                            .poll_write(&mut Context::from_waker(&link.waker), &mut self.output)
+                        {
+                            Poll::Ready(Ok(())) => {}
+                            Poll::Ready(Err(_)) => {
+                                self.output.clear();
+                                return self.lost(at, now);
+                            }
+                            Poll::Pending => {
+                                link.unsent = std::mem::take(&mut self.output);
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+            match flow {
+                Flow::Close => {
+                    self.flush(at);
+                    return;
+                }
+                Flow::Idle => return self.resume(at, now),
+                Flow::More => {}
+            }
+        }
+        // There is more, but it is another's turn.
+        self.core.ready_again(key);
+        if let Some(link) = self.links.get(at).and_then(Option::as_ref) {
+            link.waker.wake_by_ref();
+        }
+    }
+
+    /// Output has gone out: input that the core would not take may be taken now.
+    fn resume(&mut self, at: usize, now: Time) {
+        let Some(link) = self.links[at].as_mut() else {
+            return;
+        };
+        if !link.paused {
+            return;
+        }
+        if !link.unread.is_empty() {
+            let intake = self.core.receive(now, link.key, &mut link.unread);
+            link.paused = intake == Intake::Paused;
+            if link.unread.is_empty() {
+                link.unread = BytesMut::new();
+            }
+        } else {
+            link.paused = false;
+        }
+        if !link.paused {
+            link.waker.wake_by_ref();
+        }
+    }
+
+    /// Writes what is left and, if the connection is closing, closes it. True if nothing is left and it is open.
+    fn flush(&mut self, at: usize) -> bool {
+        let now = self.now();
+        let Some(link) = self.links[at].as_mut() else {
+            return false;
+        };
+        let Io::Transport(transport) = &mut link.io else {
+            if link.closing {
+                self.lost(at, now);
+            }
+            return true;
+        };
+        let mut cx = Context::from_waker(&link.waker);
+        let mut outcome = if link.unsent.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            transport.poll_write(&mut cx, &mut link.unsent)
+        };
+        if matches!(outcome, Poll::Ready(Ok(()))) {
+            link.unsent = Chunks::new();
+            if !link.closing {
+                return true;
+            }
+            outcome = transport.poll_close(&mut cx);
+        }
+        if outcome.is_ready() {
+            self.lost(at, now);
+        }
+        false
+    }
+
+    fn run_verdicts(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let mut busy = false;
+        while let Poll::Ready(Some((ticket, verdict))) = self.verdicts.poll_next_unpin(cx) {
+            self.core.answer(now, ticket, verdict);
+            busy = true;
+        }
+        busy
+    }
+
+    fn run_timer(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let mut busy = false;
+        if self
+            .core
+            .poll_timeout()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.core.handle_timeout(now);
+            busy = true;
+        }
+        let ending = self.ending.as_ref().map(|ending| ending.until);
+        let next = self.core.poll_timeout().into_iter().chain(ending).min();
+        if next != self.deadline {
+            self.deadline = next;
+            self.timer
+                .set(next.map(|at| self.started + at.since(Time::ZERO)));
+        }
+        if self.timer.poll_expired(cx).is_ready() {
+            self.deadline = None;
+            busy = true;
+        }
+        busy
+    }
+
+    /// Whether a shutdown is under way and nothing is left to do, or no time to do it.
+    fn has_ended(&self) -> bool {
+        let Some(ending) = &self.ending else {
+            return false;
+        };
+        self.links.iter().all(Option::is_none) || ending.until <= self.now()
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.waker.register(cx.waker());
+        for _ in 0..ROUNDS {
+            let busy = this.round(cx);
+            if this.has_ended() {
+                this.end();
+                return Poll::Ready(());
+            }
+            if !busy {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Driver {
+    fn end(&mut self) {
+        self.shared.close();
+        for link in self.links.drain(..).flatten() {
+            link.gone();
+        }
+        self.listeners.clear();
+        self.subscribers.clear();
+        self.verdicts.clear();
+        self.ready.lock().clear();
+        // Whoever waits is told last, when everything is dropped.
+        for done in self
+            .ending
+            .take()
+            .into_iter()
+            .flat_map(|ending| ending.done)
+        {
+            let _ = done.send(());
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Link {
+    /// The connection is over; an in-process client is told.
+    fn gone(self) {
+        if let Io::Local(local) = self.io {
+            local.close(ClientError::Closed);
+        }
+    }
+}
+
+impl ReadyList {
+    fn waker(self: &Arc<Self>, number: Number) -> Waker {
+        Waker::from(Arc::new(OneWaker {
+            number,
+            queued: AtomicBool::new(false),
+            list: self.clone(),
+        }))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OneWaker>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for OneWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.list.lock().push(self.clone());
+            self.list.shared.waker.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! Where a program has its say: who comes in, who may do what, and who watches. Each hook is a trait that plain
+//! closures implement.
+
+use std::future::Future;
+
+use columba_core::{AuthRequest, Event, Verdict};
+use futures::future::BoxFuture;
+
+/// Decides who comes in. Asked once per CONNECT, and again for every AUTH of MQTT 5; only the client in question
+/// waits for the answer.
+///
+/// ```
+/// use columba::{AuthRequest, Broker, ReasonCode, Verdict};
+///
+/// let builder = Broker::builder().authenticate(|request: AuthRequest| async move {
+///     match (request.username.as_deref(), request.password.as_deref()) {
+///         (Some("ada"), Some(b"secret")) => Verdict::accept(),
+///         _ => Verdict::reject(ReasonCode::BadUserNameOrPassword),
+///     }
+/// });
+/// # drop(builder);
+/// ```
+pub trait Authenticate: Send + Sync + 'static {
+    /// The answer to one request. The future is dropped if the client leaves meanwhile.
+    fn authenticate(&self, request: AuthRequest) -> BoxFuture<'static, Verdict>;
+}
+
+impl<F, Answer> Authenticate for F
+where
+    F: Fn(AuthRequest) -> Answer + Send + Sync + 'static,
+    Answer: Future<Output = Verdict> + Send + 'static,
+{
+    fn authenticate(&self, request: AuthRequest) -> BoxFuture<'static, Verdict> {
+        Box::pin(self(request))
+    }
+}
+
+/// Sees what happens, in order, and cannot change it. Runs inside the broker, so it must not block.
+pub trait Observe: Send + 'static {
+    /// One event.
+    fn observe(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event) + Send + 'static> Observe for F {
+    fn observe(&mut self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,303 @@
+//! The place where an in-process client and its driver meet: packets one way, decoded messages and answers the
+//! other. It knows the client's side of MQTT and nothing of the broker.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use columba_core::Chunks;
+use columba_core::codec::{
+    self, Ack, FixedHeader, Packet, PacketId, PacketType, QoS, ReasonCode, Version,
+    packet::encode_ack,
+};
+use futures::channel::oneshot;
+
+use crate::client::ClientError;
+use crate::message::{Message, Publish};
+
+/// Shared between the client's handles and the driver.
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Packets for the broker.
+    pub(crate) outgoing: VecDeque<Outgoing>,
+    /// Messages for the client.
+    messages: VecDeque<Message>,
+    /// Payload bytes in `messages`.
+    message_bytes: usize,
+    /// Tasks that wait for a message.
+    receivers: Vec<Waker>,
+    /// Tasks that wait for room in `outgoing`.
+    senders: Vec<Waker>,
+    /// Wakes the driver for this client.
+    pub(crate) driver: Option<Waker>,
+    /// Whoever waits for an acknowledgement, by packet identifier.
+    waiting: HashMap<PacketId, oneshot::Sender<Answer>>,
+    last_id: u16,
+    /// QoS 2 messages received whose PUBREL is due, so that one sent again is not taken for another.
+    unreleased: Vec<PacketId>,
+    connected: Option<oneshot::Sender<Answer>>,
+    pub(crate) closed: Option<ClientError>,
+    /// The messages taken no longer fill the client's share; the driver may go on.
+    pub(crate) blocked: bool,
+}
+
+/// A packet on its way to the broker.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Encoded(Vec<u8>),
+    Publish(Publish, Option<PacketId>),
+}
+
+/// What came back for a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Connected {
+        session_present: bool,
+        client_id: Option<String>,
+    },
+    Acknowledged(ReasonCode),
+    Reasons(Vec<ReasonCode>),
+}
+
+/// Packets that may wait for the broker.
+const MAX_OUTGOING: usize = 1024;
+/// Messages, and bytes of them, that may wait for the client before the broker keeps the rest in its session.
+const MAX_MESSAGES: usize = 4096;
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+impl Local {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the broker sends. True if the client now has as much as it may.
+    pub(crate) fn deliver(&self, out: &mut Chunks) -> bool {
+        let mut state = self.lock();
+        while let Some(piece) = out.take_chunk() {
+            state.take_piece(piece, out);
+        }
+        state.wake_receivers();
+        state.blocked =
+            state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
+        state.blocked
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn close(&self, why: ClientError) {
+        let mut state = self.lock();
+        state.closed.get_or_insert(why);
+        state.waiting.clear();
+        state.connected = None;
+        state.wake_receivers();
+        state.senders.drain(..).for_each(Waker::wake);
+        state.driver = None;
+    }
+}
+
+impl State {
+    /// Hands a packet to the driver, if there is room for it.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &Context<'_>,
+        packet: &mut Option<Outgoing>,
+    ) -> Poll<Result<(), ClientError>> {
+        if let Some(error) = &self.closed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        if self.outgoing.len() >= MAX_OUTGOING {
+            self.senders.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.outgoing.extend(packet.take());
+        self.wake_driver();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands a packet to the driver whether there is room or not: acknowledgements, which never outnumber messages.
+    fn send_now(&mut self, packet: Vec<u8>) {
+        self.outgoing.push_back(Outgoing::Encoded(packet));
+        self.wake_driver();
+    }
+
+    /// The driver has taken packets: there is room.
+    pub(crate) fn wake_senders(&mut self) {
+        if self.outgoing.len() < MAX_OUTGOING {
+            self.senders.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    pub(crate) fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        let Some(message) = self.messages.pop_front() else {
+            if self.closed.is_some() {
+                return Poll::Ready(None);
+            }
+            if !self
+                .receivers
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
+                self.receivers.push(cx.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        self.message_bytes -= message.payload().len();
+        if self.blocked
+            && self.messages.len() < MAX_MESSAGES / 2
+            && self.message_bytes < MAX_MESSAGE_BYTES / 2
+        {
+            self.blocked = false;
+            self.wake_driver();
+        }
+        Poll::Ready(Some(message))
+    }
+
+    /// A packet identifier nobody waits for, and the place where its answer will come.
+    pub(crate) fn expect(&mut self) -> Option<(PacketId, oneshot::Receiver<Answer>)> {
+        if self.waiting.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        let id = loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            match PacketId::new(self.last_id) {
+                Some(id) if !self.waiting.contains_key(&id) => break id,
+                _ => {}
+            }
+        };
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(id, sender);
+        Some((id, receiver))
+    }
+
+    pub(crate) fn expect_connected(&mut self) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        self.connected = Some(sender);
+        receiver
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn wake_receivers(&mut self) {
+        if !self.messages.is_empty() || self.closed.is_some() {
+            self.receivers.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Packets one after the other; a large payload lies in pieces of its own.
+    fn take_piece(&mut self, mut piece: Bytes, rest: &mut Chunks) {
+        while let Ok(Some(header)) = FixedHeader::read(&piece, usize::MAX) {
+            let mut body = piece.split_off(header.len);
+            let missing = header.remaining.saturating_sub(body.len());
+            piece = body.split_off(header.remaining.min(body.len()));
+            let payload = if missing == 0 {
+                None
+            } else {
+                rest.take_chunk()
+            };
+            self.take_packet(header, body, payload);
+        }
+    }
+
+    fn take_packet(&mut self, header: FixedHeader, body: Bytes, payload: Option<Bytes>) {
+        if header.packet_type == PacketType::Publish {
+            return self.take_publish(header.flags, &body, payload);
+        }
+        match Packet::decode(header, &body, Version::V5) {
+            Ok(packet) => self.take_answer(&packet),
+            Err(_) => debug_assert!(false, "the broker sends packets that decode"),
+        }
+    }
+
+    fn take_publish(&mut self, flags: u8, body: &Bytes, payload: Option<Bytes>) {
+        let Ok(packet) = codec::Publish::decode(flags, body, Version::V5) else {
+            debug_assert!(false, "the broker sends packets that decode");
+            return;
+        };
+        let id = packet.packet_id;
+        let head_len = body.len() - packet.payload.len();
+        let topic_len = packet.topic.map_or(0, |topic| topic.as_str().len());
+        let payload = payload.unwrap_or_else(|| body.slice(head_len..));
+        let message = Message::new(body.slice(..head_len), payload, flags, 2..2 + topic_len);
+        let Some(id) = id else {
+            return self.push(message);
+        };
+        match packet.qos {
+            QoS::AtMostOnce => self.push(message),
+            QoS::AtLeastOnce => {
+                self.push(message);
+                self.acknowledge(PacketType::PubAck, id);
+            }
+            QoS::ExactlyOnce => {
+                if !self.unreleased.contains(&id) {
+                    self.unreleased.push(id);
+                    self.push(message);
+                }
+                self.acknowledge(PacketType::PubRec, id);
+            }
+        }
+    }
+
+    fn push(&mut self, message: Message) {
+        self.message_bytes += message.payload().len();
+        self.messages.push_back(message);
+    }
+
+    fn acknowledge(&mut self, packet: PacketType, id: PacketId) {
+        let mut bytes = Vec::with_capacity(4);
+        encode_ack(packet, id, ReasonCode::Success, Version::V5, &mut bytes);
+        self.send_now(bytes);
+    }
+
+    fn take_answer(&mut self, packet: &Packet<'_>) {
+        match packet {
+            Packet::ConnAck(packet) if packet.reason == ReasonCode::Success => {
+                let answer = Answer::Connected {
+                    session_present: packet.session_present,
+                    client_id: packet.properties.assigned_client_id.map(Into::into),
+                };
+                if let Some(waiting) = self.connected.take() {
+                    // Nobody waits any more if the client has been dropped.
+                    let _ = waiting.send(answer);
+                }
+            }
+            Packet::ConnAck(packet) => self.closed = Some(ClientError::Refused(packet.reason)),
+            Packet::PubAck(ack) | Packet::PubComp(ack) => self.acknowledged(ack),
+            Packet::PubRec(ack) if ack.reason.is_error() => self.acknowledged(ack),
+            Packet::PubRec(ack) => self.acknowledge(PacketType::PubRel, ack.packet_id),
+            Packet::PubRel(ack) => {
+                self.unreleased.retain(|id| *id != ack.packet_id);
+                self.acknowledge(PacketType::PubComp, ack.packet_id);
+            }
+            Packet::SubAck(ack) => {
+                self.answer(ack.packet_id, Answer::Reasons(ack.reasons.iter().collect()))
+            }
+            Packet::UnsubAck(ack) => {
+                self.answer(ack.packet_id, Answer::Reasons(ack.reasons.iter().collect()))
+            }
+            Packet::Disconnect(packet) => {
+                self.closed = Some(ClientError::Disconnected(packet.reason))
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledged(&mut self, ack: &Ack<'_>) {
+        self.answer(ack.packet_id, Answer::Acknowledged(ack.reason));
+    }
+
+    fn answer(&mut self, id: PacketId, answer: Answer) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            // Whoever asked may have given up.
+            let _ = waiting.send(answer);
+        }
+    }
+}

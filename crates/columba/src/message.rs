@@ -1,0 +1,246 @@
+//! Messages as programs send and receive them in-process.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use columba_core::codec::{
+    self, MessageProperties, PacketId, PayloadFormat, QoS, SubscriptionId, TopicName, Version,
+};
+
+/// A message to be published. Made from a topic and a payload; everything else is optional.
+///
+/// ```
+/// use columba::{Publish, QoS};
+///
+/// let message = Publish::new("kitchen/temperature", "21.5").qos(QoS::AtLeastOnce).retain(true);
+/// # drop(message);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Publish {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: Option<Box<Properties>>,
+}
+
+/// Properties of MQTT 5 that go with a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Properties {
+    utf8: bool,
+    expiry: Option<u32>,
+    content_type: Option<String>,
+    response_topic: Option<String>,
+    correlation_data: Option<Bytes>,
+    user: Vec<(String, String)>,
+}
+
+/// A message that came. Topic and payload are shared with the broker; cloning copies neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Everything of the PUBLISH after its fixed header and before the payload.
+    head: Bytes,
+    payload: Bytes,
+    flags: u8,
+    topic: Range<usize>,
+}
+
+impl Publish {
+    /// A message at QoS 0. The payload is shared, not copied, where it is [`Bytes`].
+    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Quality of service.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Keep the message for later subscribers; an empty payload forgets the one that is kept.
+    pub const fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Seconds after which the message is of no use any more.
+    pub fn expiry(mut self, seconds: u32) -> Self {
+        self.properties().expiry = Some(seconds);
+        self
+    }
+
+    /// The payload is UTF-8 text.
+    pub fn utf8(mut self) -> Self {
+        self.properties().utf8 = true;
+        self
+    }
+
+    /// What the payload contains, in the application's terms.
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.properties().content_type = Some(content_type.into());
+        self
+    }
+
+    /// Where an answer should be published.
+    pub fn response_topic(mut self, topic: impl Into<String>) -> Self {
+        self.properties().response_topic = Some(topic.into());
+        self
+    }
+
+    /// What ties an answer to its request.
+    pub fn correlation_data(mut self, data: impl Into<Bytes>) -> Self {
+        self.properties().correlation_data = Some(data.into());
+        self
+    }
+
+    /// Adds a user property; they keep their order.
+    pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties().user.push((name.into(), value.into()));
+        self
+    }
+
+    fn properties(&mut self) -> &mut Properties {
+        self.properties.get_or_insert_default()
+    }
+
+    /// Runs `run` with the message as a packet.
+    pub(crate) fn with_packet<R>(
+        &self,
+        topic: TopicName<'_>,
+        packet_id: Option<PacketId>,
+        run: impl FnOnce(&codec::Publish<'_>) -> R,
+    ) -> R {
+        let mut packet = codec::Publish::new(topic, &self.payload);
+        packet.qos = self.qos;
+        packet.retain = self.retain;
+        packet.packet_id = packet_id;
+        let Some(properties) = &self.properties else {
+            return run(&packet);
+        };
+        let user = properties.user_pairs();
+        packet.properties = properties.borrow(&user);
+        run(&packet)
+    }
+
+    /// Runs `run` with the message as a will.
+    pub(crate) fn with_will<R>(
+        &self,
+        delay: u32,
+        run: impl FnOnce(Option<codec::Will<'_>>) -> R,
+    ) -> R {
+        let Ok(topic) = TopicName::parse(&self.topic) else {
+            return run(None);
+        };
+        let user = self
+            .properties
+            .as_ref()
+            .map(|properties| properties.user_pairs())
+            .unwrap_or_default();
+        run(Some(codec::Will {
+            topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            delay: Some(delay),
+            properties: self
+                .properties
+                .as_ref()
+                .map(|properties| properties.borrow(&user))
+                .unwrap_or_default(),
+        }))
+    }
+}
+
+impl Properties {
+    fn user_pairs(&self) -> Vec<(&str, &str)> {
+        self.user
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
+    }
+
+    fn borrow<'a>(&'a self, user: &'a [(&'a str, &'a str)]) -> MessageProperties<'a> {
+        MessageProperties {
+            payload_format: self.utf8.then_some(PayloadFormat::Utf8),
+            message_expiry: self.expiry,
+            content_type: self.content_type.as_deref(),
+            response_topic: self.response_topic.as_deref(),
+            correlation_data: self.correlation_data.as_deref(),
+            user_properties: user.into(),
+        }
+    }
+}
+
+impl Message {
+    /// A message from the parts of its packet, which was decoded before.
+    pub(crate) fn new(head: Bytes, payload: Bytes, flags: u8, topic: Range<usize>) -> Self {
+        Self {
+            head,
+            payload,
+            flags,
+            topic,
+        }
+    }
+
+    /// The topic name.
+    pub fn topic(&self) -> &str {
+        // Decoding has found it to be UTF-8.
+        std::str::from_utf8(&self.head[self.topic.clone()]).unwrap_or_default()
+    }
+
+    /// The payload. Cloning [`Bytes`] shares it.
+    pub const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The QoS it came with.
+    pub fn qos(&self) -> QoS {
+        QoS::from_u8(self.flags >> 1 & 3).unwrap_or_default()
+    }
+
+    /// It was kept for this subscription, or was published to be kept and the subscription wants to know.
+    pub const fn retain(&self) -> bool {
+        self.flags & 1 != 0
+    }
+
+    /// It may have come before.
+    pub const fn dup(&self) -> bool {
+        self.flags & 8 != 0
+    }
+
+    /// Its properties. They are read from the packet on every call.
+    pub fn properties(&self) -> MessageProperties<'_> {
+        self.packet()
+            .map(|packet| packet.properties)
+            .unwrap_or_default()
+    }
+
+    /// Identifiers of the subscriptions that it matched.
+    pub fn subscription_ids(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.packet()
+            .map(|packet| packet.subscription_ids)
+            .unwrap_or_default()
+            .iter()
+    }
+
+    fn packet(&self) -> Option<codec::Publish<'_>> {
+        codec::Publish::decode(self.flags, &self.head, Version::V5).ok()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload", &self.payload)
+            .field("qos", &self.qos())
+            .field("retain", &self.retain())
+            .finish_non_exhaustive()
+    }
+}
