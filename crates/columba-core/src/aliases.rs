@@ -15,7 +15,9 @@ pub(crate) struct Incoming {
 /// repeats costs nothing; a topic gives its place up once others that want the place have come more often.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
+    /// Made when the first message is sent.
     slots: Box<[Slot]>,
+    maximum: u16,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,9 +64,7 @@ impl Incoming {
 
 impl Outgoing {
     pub(crate) fn new(maximum: u16) -> Self {
-        Self {
-            slots: vec![Slot::default(); usize::from(maximum)].into_boxed_slice(),
-        }
+        Self { slots: Box::default(), maximum }
     }
 
     /// What to do with `topic` if the packet is sent; only [`commit`](Self::commit) makes it so.
@@ -83,8 +83,11 @@ impl Outgoing {
 
     /// A packet with `topic` was sent as [`choose`](Self::choose) said.
     pub(crate) fn commit(&mut self, topic: &str) {
-        if topic.len() < WORTH_FROM || self.slots.is_empty() {
+        if topic.len() < WORTH_FROM || self.maximum == 0 {
             return;
+        }
+        if self.slots.is_empty() {
+            self.slots = vec![Slot::default(); usize::from(self.maximum)].into_boxed_slice();
         }
         let (at, _) = self.place(topic);
         let slot = &mut self.slots[at];
@@ -125,11 +128,7 @@ mod tests {
         assert_eq!(send(&mut aliases, "sensor/1"), Choice::Plain);
         assert_eq!(send(&mut aliases, "sensor/1"), Choice::Set(one));
         assert_eq!(send(&mut aliases, "sensor/1"), Choice::Use(one));
-        assert_eq!(
-            send(&mut aliases, "abc"),
-            Choice::Plain,
-            "too short to gain by it"
-        );
+        assert_eq!(send(&mut aliases, "abc"), Choice::Plain, "too short to gain by it");
     }
 
     #[test]
@@ -138,23 +137,11 @@ mod tests {
         for _ in 0..10 {
             send(&mut aliases, "first");
         }
-        let tries = (0..20)
-            .map(|_| send(&mut aliases, "second"))
-            .collect::<Vec<_>>();
+        let tries = (0..20).map(|_| send(&mut aliases, "second")).collect::<Vec<_>>();
         assert_eq!(tries[0], Choice::Plain);
-        assert_eq!(
-            tries
-                .iter()
-                .filter(|choice| matches!(choice, Choice::Set(_)))
-                .count(),
-            1
-        );
+        assert_eq!(tries.iter().filter(|choice| matches!(choice, Choice::Set(_))).count(), 1);
         assert_eq!(tries[19], Choice::Use(NonZeroU16::MIN));
-        assert_eq!(
-            send(&mut aliases, "first"),
-            Choice::Plain,
-            "the client has unlearnt it"
-        );
+        assert_eq!(send(&mut aliases, "first"), Choice::Plain, "the client has unlearnt it");
     }
 
     #[test]

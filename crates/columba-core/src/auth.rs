@@ -140,10 +140,7 @@ impl Verdict {
 
     /// Stay out, with this reason.
     pub fn reject(reason: ReasonCode) -> Self {
-        Self::Reject {
-            reason,
-            text: Box::default(),
-        }
+        Self::Reject { reason, text: Box::default() }
     }
 }
 

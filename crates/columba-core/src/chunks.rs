@@ -27,12 +27,7 @@ struct Link {
 impl Chunks {
     /// No bytes and no allocation.
     pub const fn new() -> Self {
-        Self {
-            copied: Vec::new(),
-            sent: 0,
-            links: VecDeque::new(),
-            linked: 0,
-        }
+        Self { copied: Vec::new(), sent: 0, links: VecDeque::new(), linked: 0 }
     }
 
     /// Bytes that wait to be sent.
@@ -54,10 +49,7 @@ impl Chunks {
     pub fn link(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.linked += bytes.len();
-            self.links.push_back(Link {
-                at: self.copied.len(),
-                bytes,
-            });
+            self.links.push_back(Link { at: self.copied.len(), bytes });
         }
     }
 

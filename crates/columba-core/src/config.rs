@@ -60,6 +60,9 @@ pub struct Limits {
     /// Size of a packet from a client, fixed header included; announced as Maximum Packet Size, and a larger
     /// one gets 0x95. Default 16 MiB.
     pub packet_size: u32,
+    /// Size of a packet that is not a PUBLISH, where less than `packet_size`; 0x95. It bounds how long one packet
+    /// can keep the broker busy. Default 1 MiB.
+    pub control_size: u32,
     /// Size of a CONNECT, and of an AUTH before it is accepted, where less than `packet_size`; 0x95. It bounds what a
     /// stranger can make the broker hold. Default 256 KiB.
     pub connect_size: u32,
@@ -148,6 +151,7 @@ impl Default for Limits {
             sessions: 1_000_000,
             client_id_len: 1024,
             packet_size: 16 << 20,
+            control_size: 1 << 20,
             connect_size: 256 << 10,
             receive_maximum: 1024,
             inflight: 1024,

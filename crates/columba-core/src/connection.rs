@@ -99,18 +99,13 @@ impl Connection {
 
     /// CONNECT has not been accepted, and may still be.
     pub(crate) const fn is_handshaking(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::AwaitingConnect | Phase::Deciding | Phase::AwaitingAuth
-        )
+        matches!(self.phase, Phase::AwaitingConnect | Phase::Deciding | Phase::AwaitingAuth)
     }
 
     /// When the client is taken for gone if nothing comes: one and a half times keep alive [MQTT-3.1.2-22].
     pub(crate) fn keep_alive_deadline(&self) -> Option<Time> {
         (self.keep_alive > 0).then(|| {
-            Time::from_micros(
-                self.last_received.as_micros() + u64::from(self.keep_alive) * 1_500_000,
-            )
+            Time::from_micros(self.last_received.as_micros() + u64::from(self.keep_alive) * 1_500_000)
         })
     }
 }

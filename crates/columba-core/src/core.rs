@@ -56,6 +56,8 @@ pub struct Core {
     /// A refusal at the ceiling of stored bytes has been reported.
     pub(crate) reported_store_full: bool,
     pub(crate) scratch: Scratch,
+    /// What the call under way has cost so far, in units of a delivery.
+    pub(crate) work: usize,
     /// Connections to be closed because their queue overflowed, with their sessions.
     pub(crate) overflowed: Vec<(u32, u32)>,
     /// Buffers for the control packets of connections that have none at the moment.
@@ -68,7 +70,8 @@ pub struct Core {
 pub enum Intake {
     /// All whole packets are taken; go on reading.
     Open,
-    /// Stop reading and keep what is left: the connection has too much unsent output, or waits for a verdict. When
+    /// Stop reading and keep what is left: the connection has too much unsent output, waits for a verdict, or has
+    /// had its turn. When
     /// [`Core::poll_ready`] names it again, call [`Core::receive`] again.
     Paused,
     /// The connection is closing; nothing more is read.
@@ -98,6 +101,10 @@ pub enum CloseCause {
 
 /// Informational events that may wait; beyond, they are counted as lost.
 const MAX_EVENTS: usize = 65_536;
+/// An acknowledgement with a reason code.
+const LARGEST_ACK: u32 = 5;
+/// Deliveries, filters and retained messages looked at, after which one connection's input waits for the others'.
+const WORK_BUDGET: usize = 65_536;
 /// Spare buffers worth keeping, and how large one may be.
 const MAX_SPARE: usize = 64;
 const MAX_SPARE_SIZE: usize = 16 << 10;
@@ -131,6 +138,7 @@ impl Core {
             tickets: 0,
             reported_store_full: false,
             scratch: Scratch::default(),
+            work: 0,
             overflowed: Vec::new(),
             spare: Vec::new(),
         }
@@ -164,35 +172,39 @@ impl Core {
             self.mark_ready(index);
         } else {
             self.handshakes += 1;
-            self.arm(
-                index,
-                self.now
-                    .plus_secs(u64::from(self.config.limits.connect_timeout)),
-            );
+            self.arm(index, self.now.plus_secs(u64::from(self.config.limits.connect_timeout)));
         }
         self.connections.connection_key(index)
     }
 
     /// Bytes came. Whole packets are taken off the front of `input`; a part of one stays for the next call. Unknown
     /// connections (closed ones, that is) are ignored, as in every call.
-    pub fn receive(
-        &mut self,
-        now: Time,
-        connection: ConnectionKey,
-        input: &mut BytesMut,
-    ) -> Intake {
+    pub fn receive(&mut self, now: Time, connection: ConnectionKey, input: &mut BytesMut) -> Intake {
         self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             input.clear();
             return Intake::Closed;
         };
+        self.work = 0;
         let mut taken = 0;
         let intake = loop {
+            if self.work > WORK_BUDGET && input.len() > taken {
+                self.mark_ready(index);
+                break Intake::Paused;
+            }
             match self.intake(index) {
                 Intake::Open => {}
                 other => break other,
             }
             let header = match FixedHeader::read(&input[taken..], self.packet_limit(index)) {
+                Ok(Some(header)) if self.is_too_large(&header) => {
+                    let error = DecodeError::PacketTooLarge {
+                        size: header.total(),
+                        limit: self.config.limits.control_size as usize,
+                    };
+                    self.fail_decode(index, &error);
+                    break Intake::Closed;
+                }
                 Ok(Some(header)) if input.len() - taken >= header.total() => header,
                 Ok(_) => break Intake::Open,
                 Err(error) => {
@@ -365,9 +377,7 @@ impl Core {
 
     pub(crate) fn session_of(&self, client_id: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(client_id);
-        self.clients
-            .find(hash, |&index| *self.sessions[index].client_id == *client_id)
-            .copied()
+        self.clients.find(hash, |&index| *self.sessions[index].client_id == *client_id).copied()
     }
 
     pub(crate) fn session_key(&self, index: u32) -> SessionKey {
@@ -422,10 +432,7 @@ impl Core {
             connection.control = spare.pop().unwrap_or_default();
         }
         // What this module builds is always encodable; if not, nothing is appended.
-        if packet
-            .encode(connection.version, &mut connection.control)
-            .is_ok()
-        {
+        if packet.encode(connection.version, &mut connection.control).is_ok() {
             connection.control_packets += 1;
         }
         self.mark_ready(index);
@@ -441,26 +448,21 @@ impl Core {
         reason: ReasonCode,
     ) {
         let connection = &mut self.connections[index];
+        if connection.maximum_packet_size < LARGEST_ACK {
+            // [MQTT-3.1.2-24]; a client that takes no acknowledgements is odd, but within its rights.
+            return;
+        }
         if connection.control.capacity() == 0 {
             connection.control = self.spare.pop().unwrap_or_default();
         }
-        columba_codec::packet::encode_ack(
-            packet,
-            id,
-            reason,
-            connection.version,
-            &mut connection.control,
-        );
+        columba_codec::packet::encode_ack(packet, id, reason, connection.version, &mut connection.control);
         connection.control_packets += 1;
         self.mark_ready(index);
     }
 
     /// Takes an emptied buffer back.
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0
-            && buffer.capacity() <= MAX_SPARE_SIZE
-            && self.spare.len() < MAX_SPARE
-        {
+        if buffer.capacity() > 0 && buffer.capacity() <= MAX_SPARE_SIZE && self.spare.len() < MAX_SPARE {
             buffer.clear();
             self.spare.push(buffer);
         }
@@ -501,6 +503,11 @@ impl Core {
         }
     }
 
+    /// A packet without payload that is larger than any of use.
+    fn is_too_large(&self, header: &FixedHeader) -> bool {
+        header.packet_type != PacketType::Publish && header.total() > self.config.limits.control_size as usize
+    }
+
     fn advance_to(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
@@ -510,12 +517,7 @@ impl Core {
         connection.timer = None;
         match connection.phase {
             Phase::AwaitingConnect | Phase::Deciding | Phase::AwaitingAuth => {
-                self.finish(
-                    index,
-                    ReasonCode::MaximumConnectTime,
-                    "",
-                    Cause::ConnectTimeout,
-                );
+                self.finish(index, ReasonCode::MaximumConnectTime, "", Cause::ConnectTimeout);
             }
             Phase::Online => match connection.keep_alive_deadline() {
                 Some(deadline) if deadline > self.now => self.arm(index, deadline),
@@ -541,9 +543,6 @@ impl std::fmt::Debug for Core {
 
 impl From<&DecodeError> for Fault {
     fn from(error: &DecodeError) -> Self {
-        Self {
-            reason: error.reason_code(),
-            text: error.to_string().into(),
-        }
+        Self { reason: error.reason_code(), text: error.to_string().into() }
     }
 }

@@ -239,10 +239,7 @@ impl BitOr for EventMask {
 
 impl Fault {
     pub(crate) const fn new(reason: ReasonCode, text: &'static str) -> Self {
-        Self {
-            reason,
-            text: std::borrow::Cow::Borrowed(text),
-        }
+        Self { reason, text: std::borrow::Cow::Borrowed(text) }
     }
 }
 
@@ -255,11 +252,7 @@ impl fmt::Debug for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{:02X} {}", self.reason.code(), self.reason.name())?;
-        if self.text.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {}", self.text)
-        }
+        if self.text.is_empty() { Ok(()) } else { write!(f, ": {}", self.text) }
     }
 }
 
@@ -267,12 +260,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(ReasonCode::Success) => f.write_str("the client disconnected"),
-            Self::Client(reason) => write!(
-                f,
-                "the client disconnected with 0x{:02X} {}",
-                reason.code(),
-                reason.name()
-            ),
+            Self::Client(reason) => {
+                write!(f, "the client disconnected with 0x{:02X} {}", reason.code(), reason.name())
+            }
             Self::Transport => f.write_str("the connection was lost"),
             Self::KeepAlive => f.write_str("keep alive timed out"),
             Self::TakenOver => f.write_str("the same client id connected again"),

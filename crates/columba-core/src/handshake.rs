@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use columba_codec::{
-    Auth, ConnAck, ConnAckProperties, Connect, DecodeError, FixedHeader, List, Packet, PacketType,
-    QoS, ReasonCode, TopicName, Version, Will,
+    Auth, ConnAck, ConnAckProperties, Connect, DecodeError, FixedHeader, List, Packet, PacketType, QoS,
+    ReasonCode, TopicName, Version, Will,
 };
 
 use crate::Time;
@@ -37,24 +37,10 @@ impl Core {
             Verdict::Accept(grant) => self.admit(index, grant),
             Verdict::Continue { data } => self.continue_authentication(index, &data),
             Verdict::Reject { reason, text } => {
-                let packet = if online {
-                    PacketType::Disconnect
-                } else {
-                    PacketType::ConnAck
-                };
+                let packet = if online { PacketType::Disconnect } else { PacketType::ConnAck };
                 let allowed = reason.is_error() && reason.is_valid_in(packet);
-                let reason = if allowed {
-                    reason
-                } else {
-                    ReasonCode::NotAuthorized
-                };
-                self.fail(
-                    index,
-                    Fault {
-                        reason,
-                        text: text.into_string().into(),
-                    },
-                );
+                let reason = if allowed { reason } else { ReasonCode::NotAuthorized };
+                self.fail(index, Fault { reason, text: text.into_string().into() });
             }
         }
         // Input that waited for the verdict is taken now.
@@ -64,10 +50,7 @@ impl Core {
     /// The first packet of a connection: it must be CONNECT, or the connection is closed unanswered [MQTT-3.1.0-1].
     pub(crate) fn first_frame(&mut self, index: u32, header: FixedHeader, body: &[u8]) {
         if header.packet_type != PacketType::Connect {
-            let fault = Fault::new(
-                ReasonCode::ProtocolError,
-                "the first packet was not CONNECT",
-            );
+            let fault = Fault::new(ReasonCode::ProtocolError, "the first packet was not CONNECT");
             return self.finish_silently(index, Cause::Fault(fault));
         }
         match Connect::decode(header.flags, body) {
@@ -99,8 +82,7 @@ impl Core {
         connection.username = connect.username.map(Into::into);
         if connect.version == Version::V5 {
             let properties = &connect.properties;
-            connection.maximum_packet_size =
-                properties.maximum_packet_size.map_or(u32::MAX, Into::into);
+            connection.maximum_packet_size = properties.maximum_packet_size.map_or(u32::MAX, Into::into);
             connection.problem_information = properties.request_problem_information.unwrap_or(true);
         }
         if let Err(fault) = self.check_connect(connect) {
@@ -109,17 +91,9 @@ impl Core {
         if self.config.authenticate && !self.connections[index].peer.trusted {
             let method = connect.properties.authentication_method.map(Into::into);
             let connection = &mut self.connections[index];
-            connection.authentication = Some(Box::new(Authentication {
-                method,
-                connect: body.into(),
-                ..Authentication::default()
-            }));
-            self.ask(
-                index,
-                AuthStage::Connect,
-                connect,
-                connect.properties.authentication_data,
-            );
+            connection.authentication =
+                Some(Box::new(Authentication { method, connect: body.into(), ..Authentication::default() }));
+            self.ask(index, AuthStage::Connect, connect, connect.properties.authentication_data);
         } else if connect.properties.authentication_method.is_some() {
             // [MQTT-4.12.0-1]
             let text = "this broker has no enhanced authentication";
@@ -145,48 +119,28 @@ impl Core {
             return bad_id("the client id is too long");
         }
         if self.connections.len() > limits.connections {
-            return Err(Fault::new(
-                ReasonCode::QuotaExceeded,
-                "too many connections",
-            ));
+            return Err(Fault::new(ReasonCode::QuotaExceeded, "too many connections"));
         }
         if self.sessions.len() >= limits.sessions && self.session_of(id).is_none() {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many sessions"));
         }
-        connect
-            .will
-            .as_ref()
-            .map_or(Ok(()), |will| self.check_will(will))
+        connect.will.as_ref().map_or(Ok(()), |will| self.check_will(will))
     }
 
     fn check_will(&self, will: &Will<'_>) -> Result<(), Fault> {
         if will.qos > self.config.maximum_qos {
             // [MQTT-3.2.2-12]
-            return Err(Fault::new(
-                ReasonCode::QoSNotSupported,
-                "the will's QoS is not supported",
-            ));
+            return Err(Fault::new(ReasonCode::QoSNotSupported, "the will's QoS is not supported"));
         }
         if will.retain && !self.config.retain_available {
             // [MQTT-3.2.2-13]
-            return Err(Fault::new(
-                ReasonCode::RetainNotSupported,
-                "retained messages are not supported",
-            ));
+            return Err(Fault::new(ReasonCode::RetainNotSupported, "retained messages are not supported"));
         }
         if will.topic.levels().count() > self.config.limits.topic_levels {
-            return Err(Fault::new(
-                ReasonCode::TopicNameInvalid,
-                "the will's topic has too many levels",
-            ));
+            return Err(Fault::new(ReasonCode::TopicNameInvalid, "the will's topic has too many levels"));
         }
-        if self.messages.bytes() + self.will_bytes + will.payload.len()
-            > self.config.limits.stored_bytes
-        {
-            return Err(Fault::new(
-                ReasonCode::QuotaExceeded,
-                "no room for the will",
-            ));
+        if self.messages.bytes() + self.will_bytes + will.payload.len() > self.config.limits.stored_bytes {
+            return Err(Fault::new(ReasonCode::QuotaExceeded, "no room for the will"));
         }
         Ok(())
     }
@@ -214,23 +168,14 @@ impl Core {
             data: data.map(Bytes::copy_from_slice),
             peer: (*connection.peer).clone(),
         };
-        let ticket = Ticket {
-            connection: key,
-            number,
-        };
-        self.events.push_back(Event::Authenticate {
-            ticket,
-            request: Box::new(request),
-        });
+        let ticket = Ticket { connection: key, number };
+        self.events.push_back(Event::Authenticate { ticket, request: Box::new(request) });
     }
 
     /// The hook has said yes to a CONNECT that was put aside.
     fn admit(&mut self, index: u32, grant: Grant) {
         let connection = &mut self.connections[index];
-        let body = connection
-            .authentication
-            .as_mut()
-            .map(|auth| std::mem::take(&mut auth.connect));
+        let body = connection.authentication.as_mut().map(|auth| std::mem::take(&mut auth.connect));
         // It was decoded before, so it decodes again.
         if let Some(Ok(connect)) = body.as_deref().map(|body| Connect::decode(0, body)) {
             self.come_online(index, &connect, grant);
@@ -242,11 +187,7 @@ impl Core {
         if let Some(username) = grant.username {
             connection.username = Some(username);
         }
-        if connection
-            .authentication
-            .as_ref()
-            .is_some_and(|auth| auth.method.is_none())
-        {
+        if connection.authentication.as_ref().is_some_and(|auth| auth.method.is_none()) {
             connection.authentication = None;
         }
         let assigned = connect.client_id.is_empty().then(|| self.new_client_id());
@@ -278,18 +219,14 @@ impl Core {
         let connection = &mut self.connections[index];
         connection.phase = Phase::Online;
         connection.session = Some(session);
+        // The hook may have taken its time; keep alive counts from here.
+        connection.last_received = self.now;
         connection.keep_alive = keep_alive;
         connection.expiry_was_zero = asked == 0;
-        let receive_maximum = connect
-            .properties
-            .receive_maximum
-            .map_or(u16::MAX, Into::into);
+        let receive_maximum = connect.properties.receive_maximum.map_or(u16::MAX, Into::into);
         connection.send_maximum = receive_maximum.min(self.config.limits.inflight);
-        let alias_maximum = connect
-            .properties
-            .topic_alias_maximum
-            .unwrap_or(0)
-            .min(self.config.limits.topic_aliases_out);
+        let alias_maximum =
+            connect.properties.topic_alias_maximum.unwrap_or(0).min(self.config.limits.topic_aliases_out);
         if alias_maximum > 0 {
             connection.aliases = Some(Box::new(Aliases {
                 incoming: Incoming::default(),
@@ -302,14 +239,7 @@ impl Core {
         if let Some(deadline) = self.connections[index].keep_alive_deadline() {
             self.arm(index, deadline);
         }
-        self.accept(
-            index,
-            connect,
-            assigned.as_deref(),
-            present,
-            expiry,
-            grant.data.as_deref(),
-        );
+        self.accept(index, connect, assigned.as_deref(), present, expiry, grant.data.as_deref());
         self.emit(EventMask::CLIENTS, |core| Event::Connected {
             connection: core.connections.connection_key(index),
             session: core.session_key(session),
@@ -341,8 +271,7 @@ impl Core {
                 (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
             properties.receive_maximum =
                 std::num::NonZeroU16::new(limits.receive_maximum).filter(|n| n.get() < u16::MAX);
-            properties.maximum_qos =
-                (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);
+            properties.maximum_qos = (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);
             properties.retain_available = off(config.retain_available);
             properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_size);
             // [MQTT-3.2.2-16]
@@ -361,11 +290,7 @@ impl Core {
         }
         // 3.1 has no Session Present.
         let session_present = session_present && connect.version != Version::V3_1;
-        let packet = ConnAck {
-            session_present,
-            reason: ReasonCode::Success,
-            properties,
-        };
+        let packet = ConnAck { session_present, reason: ReasonCode::Success, properties };
         self.send(index, &Packet::ConnAck(Box::new(packet)));
     }
 
@@ -388,23 +313,12 @@ impl Core {
         }
     }
 
-    fn authorized_will(
-        &self,
-        index: u32,
-        client_id: &str,
-        will: &Will<'_>,
-    ) -> Result<StoredWill, Fault> {
+    fn authorized_will(&self, index: u32, client_id: &str, will: &Will<'_>) -> Result<StoredWill, Fault> {
         let connection = &self.connections[index];
-        let client = Client {
-            id: client_id,
-            username: connection.username.as_deref(),
-            peer: &connection.peer,
-        };
+        let client =
+            Client { id: client_id, username: connection.username.as_deref(), peer: &connection.peer };
         if !self.may_publish(client, will.topic, will.qos, will.retain) {
-            return Err(Fault::new(
-                ReasonCode::NotAuthorized,
-                "not authorized to publish the will",
-            ));
+            return Err(Fault::new(ReasonCode::NotAuthorized, "not authorized to publish the will"));
         }
         let mut forwarded = Vec::new();
         will.properties.encode_forwarded(&mut forwarded);
@@ -431,9 +345,7 @@ impl Core {
             return false;
         }
         let action = Action::Publish { topic, qos, retain };
-        self.authorize
-            .as_ref()
-            .is_none_or(|authorize| authorize.authorize(client, action))
+        self.authorize.as_ref().is_none_or(|authorize| authorize.authorize(client, action))
     }
 
     /// AUTH from a client.
@@ -458,15 +370,11 @@ impl Core {
                 authentication.repeated = true;
                 AuthStage::ReAuthenticate
             }
-            (ReasonCode::ContinueAuthentication, true) if authentication.repeated => {
-                AuthStage::Continue
-            }
+            (ReasonCode::ContinueAuthentication, true) if authentication.repeated => AuthStage::Continue,
             // [MQTT-4.12.0-3]
             (ReasonCode::ContinueAuthentication, false) => AuthStage::Continue,
             _ => {
-                return wrong(
-                    "AUTH with a reason that does not fit the state of the authentication",
-                );
+                return wrong("AUTH with a reason that does not fit the state of the authentication");
             }
         };
         if online {
@@ -497,28 +405,16 @@ impl Core {
     /// The hook wants another round [MQTT-4.12.0-2].
     fn continue_authentication(&mut self, index: u32, data: &[u8]) {
         let connection = &mut self.connections[index];
-        let method = connection
-            .authentication
-            .as_ref()
-            .and_then(|auth| auth.method.clone());
+        let method = connection.authentication.as_ref().and_then(|auth| auth.method.clone());
         let Some(method) = method else {
             // [MQTT-4.12.0-6]: without a method there is no AUTH.
-            let text =
-                "the authenticator asked for more from a client without an authentication method";
-            return self.fail(
-                index,
-                Fault::new(ReasonCode::ImplementationSpecificError, text),
-            );
+            let text = "the authenticator asked for more from a client without an authentication method";
+            return self.fail(index, Fault::new(ReasonCode::ImplementationSpecificError, text));
         };
         if connection.phase == Phase::Deciding {
             connection.phase = Phase::AwaitingAuth;
         }
-        self.send_auth(
-            index,
-            ReasonCode::ContinueAuthentication,
-            &method,
-            Some(data),
-        );
+        self.send_auth(index, ReasonCode::ContinueAuthentication, &method, Some(data));
     }
 
     fn reauthenticated(&mut self, index: u32, grant: Grant) {
@@ -549,7 +445,5 @@ impl Core {
 
 /// Whether a CONNECT that cannot be decoded says that it is one of MQTT 5, so that it can be answered as such.
 fn announces_v5(body: &[u8]) -> bool {
-    body.strip_prefix(b"\x00\x04MQTT")
-        .and_then(|rest| rest.first())
-        == Some(&5)
+    body.strip_prefix(b"\x00\x04MQTT").and_then(|rest| rest.first()) == Some(&5)
 }

@@ -25,10 +25,7 @@ impl From<u64> for Seed {
 
 impl Ids {
     pub(crate) const fn new(seed: Seed) -> Self {
-        Self {
-            key: seed.0.to_le_bytes(),
-            count: 0,
-        }
+        Self { key: seed.0.to_le_bytes(), count: 0 }
     }
 
     /// The secret of the hash tables.

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use columba_codec::{
-    Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode,
-    TopicName, Version,
+    Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, TopicName, Version,
 };
 
 use crate::aliases::{Incoming, Outgoing};
@@ -17,13 +16,7 @@ use crate::session::Delivery;
 
 impl Core {
     /// One whole packet. `frame` is the buffer that `body` lies in, where payloads may be shared with it.
-    pub(crate) fn frame(
-        &mut self,
-        index: u32,
-        header: FixedHeader,
-        body: &[u8],
-        frame: Option<&Bytes>,
-    ) {
+    pub(crate) fn frame(&mut self, index: u32, header: FixedHeader, body: &[u8], frame: Option<&Bytes>) {
         let connection = &mut self.connections[index];
         if connection.phase == Phase::AwaitingConnect {
             return self.first_frame(index, header, body);
@@ -38,10 +31,7 @@ impl Core {
     pub(crate) fn decoded_publish(&mut self, index: u32, packet: &Publish<'_>, payload: &Bytes) {
         let connection = &mut self.connections[index];
         if connection.phase != Phase::Online {
-            let fault = Fault::new(
-                ReasonCode::ProtocolError,
-                "the first packet was not CONNECT",
-            );
+            let fault = Fault::new(ReasonCode::ProtocolError, "the first packet was not CONNECT");
             return self.finish_silently(index, Cause::Fault(fault));
         }
         connection.last_received = self.now;
@@ -89,10 +79,16 @@ impl Core {
             Packet::Publish(publish) => self.handle_publish(index, publish, None),
             Packet::PubAck(ack) => self.handle_puback(index, ack),
             Packet::PubRec(ack) => self.handle_pubrec(index, ack),
-            Packet::PubRel(ack) => self.handle_pubrel(index, ack),
+            Packet::PubRel(ack) => {
+                self.handle_pubrel(index, ack);
+                Ok(())
+            }
             Packet::PubComp(ack) => self.handle_pubcomp(index, ack),
             Packet::Subscribe(subscribe) => self.handle_subscribe(index, subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(index, unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.handle_unsubscribe(index, unsubscribe);
+                Ok(())
+            }
             Packet::PingReq => {
                 // [MQTT-3.12.4-1]
                 self.send(index, &Packet::PingResp);
@@ -102,9 +98,9 @@ impl Core {
             Packet::Auth(auth) => self.handle_auth(index, auth),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => Err(Fault::new(ReasonCode::ProtocolError, "a second CONNECT")),
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => Err(
-                Fault::new(ReasonCode::ProtocolError, "a packet that only servers send"),
-            ),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(Fault::new(ReasonCode::ProtocolError, "a packet that only servers send"))
+            }
         }
     }
 
@@ -121,10 +117,7 @@ impl Core {
             Ok(Some(topic)) => self.accept_publish(index, topic, publish, frame),
             Ok(None) => match TopicName::parse(&resolved) {
                 Ok(topic) => self.accept_publish(index, topic, publish, frame),
-                Err(_) => Err(Fault::new(
-                    ReasonCode::ProtocolError,
-                    "PUBLISH without topic",
-                )),
+                Err(_) => Err(Fault::new(ReasonCode::ProtocolError, "PUBLISH without topic")),
             },
             Err(fault) => Err(fault),
         };
@@ -151,10 +144,7 @@ impl Core {
         }
         if publish.retain && !self.config.retain_available {
             // [MQTT-3.2.2-14]
-            return Err(Fault::new(
-                ReasonCode::RetainNotSupported,
-                "retained messages are not supported",
-            ));
+            return Err(Fault::new(ReasonCode::RetainNotSupported, "retained messages are not supported"));
         }
         Ok(())
     }
@@ -177,10 +167,7 @@ impl Core {
             ));
         }
         let aliases = self.connections[index].aliases.get_or_insert_with(|| {
-            Box::new(Aliases {
-                incoming: Incoming::default(),
-                outgoing: Outgoing::new(0),
-            })
+            Box::new(Aliases { incoming: Incoming::default(), outgoing: Outgoing::new(0) })
         });
         if let Some(topic) = publish.topic {
             // [MQTT-3.3.2-12]
@@ -192,10 +179,9 @@ impl Core {
                 resolved.push_str(topic);
                 Ok(None)
             }
-            None => Err(Fault::new(
-                ReasonCode::ProtocolError,
-                "PUBLISH with a topic alias that was never set",
-            )),
+            None => {
+                Err(Fault::new(ReasonCode::ProtocolError, "PUBLISH with a topic alias that was never set"))
+            }
         }
     }
 
@@ -274,11 +260,7 @@ impl Core {
         let connection = &self.connections[index];
         if self.authorize.is_some() || topic.as_str().starts_with('$') {
             let id = &*self.sessions[session].client_id;
-            let client = Client {
-                id,
-                username: connection.username.as_deref(),
-                peer: &connection.peer,
-            };
+            let client = Client { id, username: connection.username.as_deref(), peer: &connection.peer };
             if !self.may_publish(client, topic, publish.qos, publish.retain) {
                 return Err(ReasonCode::NotAuthorized);
             }
@@ -296,19 +278,14 @@ impl Core {
             shared: shared.as_ref(),
             qos: publish.qos,
             retain: publish.retain,
-            expires: publish
-                .properties
-                .message_expiry
-                .map(|seconds| self.now.plus_secs(u64::from(seconds))),
+            expires: publish.properties.message_expiry.map(|seconds| self.now.plus_secs(u64::from(seconds))),
         };
         let outcome = self.publish(session, &message);
         if outcome.is_ok() {
             self.emit(EventMask::PUBLISHED, |core| Event::Published {
                 client_id: core.sessions[session].client_id.clone(),
                 topic: topic.as_str().into(),
-                payload: shared
-                    .clone()
-                    .unwrap_or_else(|| Bytes::copy_from_slice(publish.payload)),
+                payload: shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(publish.payload)),
                 qos: publish.qos,
                 retain: publish.retain,
             });
@@ -324,14 +301,9 @@ impl Core {
         let inflight = &mut self.sessions[session].inflight;
         let entry = inflight.get_mut(ack.packet_id).map(|entry| *entry);
         match entry {
-            Some(entry) if entry.qos() == QoS::AtLeastOnce => {
-                self.complete(index, session, ack.packet_id)
-            }
+            Some(entry) if entry.qos() == QoS::AtLeastOnce => self.complete(index, session, ack.packet_id),
             Some(_) => {
-                return Err(Fault::new(
-                    ReasonCode::ProtocolError,
-                    "PUBACK for a QoS 2 message",
-                ));
+                return Err(Fault::new(ReasonCode::ProtocolError, "PUBACK for a QoS 2 message"));
             }
             // An acknowledgement for something long over is no fault (§ 4.3.2).
             None => {}
@@ -345,19 +317,11 @@ impl Core {
         };
         let id = ack.packet_id;
         let Some(entry) = self.sessions[session].inflight.get_mut(id) else {
-            self.send_ack(
-                index,
-                PacketType::PubRel,
-                id,
-                ReasonCode::PacketIdentifierNotFound,
-            );
+            self.send_ack(index, PacketType::PubRel, id, ReasonCode::PacketIdentifierNotFound);
             return Ok(());
         };
         if entry.qos() != QoS::ExactlyOnce {
-            return Err(Fault::new(
-                ReasonCode::ProtocolError,
-                "PUBREC for a QoS 1 message",
-            ));
+            return Err(Fault::new(ReasonCode::ProtocolError, "PUBREC for a QoS 1 message"));
         }
         if ack.reason.is_error() {
             // The exchange is over [MQTT-4.4.0-2].
@@ -379,38 +343,23 @@ impl Core {
         let Some(session) = self.connections[index].session else {
             return Ok(());
         };
-        let entry = self.sessions[session]
-            .inflight
-            .get_mut(ack.packet_id)
-            .map(|entry| *entry);
+        let entry = self.sessions[session].inflight.get_mut(ack.packet_id).map(|entry| *entry);
         match entry {
-            Some(entry) if entry.state == State::Released => {
-                self.complete(index, session, ack.packet_id)
-            }
+            Some(entry) if entry.state == State::Released => self.complete(index, session, ack.packet_id),
             Some(_) => {
-                return Err(Fault::new(
-                    ReasonCode::ProtocolError,
-                    "PUBCOMP before PUBREC",
-                ));
+                return Err(Fault::new(ReasonCode::ProtocolError, "PUBCOMP before PUBREC"));
             }
             None => {}
         }
         Ok(())
     }
 
-    fn handle_pubrel(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
-        let Some(session) = self.connections[index].session else {
-            return Ok(());
-        };
+    fn handle_pubrel(&mut self, index: u32, ack: &Ack<'_>) {
+        let Some(session) = self.connections[index].session else { return };
         let known = self.sessions[session].incoming.remove(ack.packet_id.get());
-        let reason = if known {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
-        };
+        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         // [MQTT-4.3.3-11]
         self.send_ack(index, PacketType::PubComp, ack.packet_id, reason);
-        Ok(())
     }
 
     /// An exchange towards the client is over.

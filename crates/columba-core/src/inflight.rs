@@ -64,12 +64,7 @@ impl Inflight {
     pub(crate) fn push(&mut self, delivery: Delivery) -> PacketId {
         let id = self.next_id();
         let caught_up = self.all_resent();
-        self.entries.push_back(Entry {
-            id: id.get(),
-            state: State::Published,
-            counted: true,
-            delivery,
-        });
+        self.entries.push_back(Entry { id: id.get(), state: State::Published, counted: true, delivery });
         if caught_up {
             self.resent = self.entries.len();
         }
@@ -92,11 +87,7 @@ impl Inflight {
         self.live -= 1;
         self.outstanding -= u16::from(entry.counted);
         if at == 0 {
-            while self
-                .entries
-                .front()
-                .is_some_and(|entry| entry.state == State::Done)
-            {
+            while self.entries.front().is_some_and(|entry| entry.state == State::Done) {
                 self.entries.pop_front();
                 self.resent = self.resent.saturating_sub(1);
             }
@@ -141,9 +132,7 @@ impl Inflight {
 
     /// All entries that are not over.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(|entry| entry.state != State::Done)
+        self.entries.iter().filter(|entry| entry.state != State::Done)
     }
 
     fn next_id(&mut self) -> PacketId {
@@ -179,12 +168,7 @@ impl Inflight {
 
     /// Drops the empty entries.
     fn compact(&mut self) {
-        let resent = self
-            .entries
-            .iter()
-            .take(self.resent)
-            .filter(|entry| entry.state != State::Done)
-            .count();
+        let resent = self.entries.iter().take(self.resent).filter(|entry| entry.state != State::Done).count();
         self.entries.retain(|entry| entry.state != State::Done);
         self.resent = resent;
     }

@@ -19,50 +19,23 @@ pub enum Input {
     /// [`Core::open`]
     Open { now: Time, peer: Peer },
     /// [`Core::receive`]; `bytes` is the whole of the input, what the call before left included.
-    Receive {
-        now: Time,
-        connection: ConnectionKey,
-        bytes: Bytes,
-    },
+    Receive { now: Time, connection: ConnectionKey, bytes: Bytes },
     /// [`Core::receive_publish`], with the packet in its encoded form.
-    ReceivePublish {
-        now: Time,
-        connection: ConnectionKey,
-        version: Version,
-        bytes: Bytes,
-    },
+    ReceivePublish { now: Time, connection: ConnectionKey, version: Version, bytes: Bytes },
     /// [`Core::close`]
-    Close {
-        now: Time,
-        connection: ConnectionKey,
-        cause: CloseCause,
-    },
+    Close { now: Time, connection: ConnectionKey, cause: CloseCause },
     /// [`Core::answer`]
-    Answer {
-        now: Time,
-        ticket: Ticket,
-        verdict: Verdict,
-    },
+    Answer { now: Time, ticket: Ticket, verdict: Verdict },
     /// [`Core::handle_timeout`]
     Timeout { now: Time },
     /// [`Core::poll_transmit`]: sending gives out packet identifiers, so when it happens matters.
-    Transmit {
-        now: Time,
-        connection: ConnectionKey,
-    },
+    Transmit { now: Time, connection: ConnectionKey },
     /// [`Core::poll_transmit_control`]
-    TransmitControl {
-        now: Time,
-        connection: ConnectionKey,
-    },
+    TransmitControl { now: Time, connection: ConnectionKey },
     /// [`Core::enable_events`]
     EnableEvents { kinds: EventMask },
     /// [`Core::disconnect`]
-    Disconnect {
-        now: Time,
-        client_id: Box<str>,
-        reason: ReasonCode,
-    },
+    Disconnect { now: Time, client_id: Box<str>, reason: ReasonCode },
     /// [`Core::shut_down`]
     ShutDown { now: Time },
 }
@@ -88,21 +61,12 @@ impl Core {
     pub fn apply(&mut self, input: &Input, out: &mut Chunks) -> Output {
         match input {
             Input::Open { now, peer } => Output::Opened(self.open(*now, peer.clone())),
-            Input::Receive {
-                now,
-                connection,
-                bytes,
-            } => {
+            Input::Receive { now, connection, bytes } => {
                 let mut bytes = BytesMut::from(&bytes[..]);
                 let intake = self.receive(*now, *connection, &mut bytes);
                 Output::Intake(intake, bytes.len())
             }
-            Input::ReceivePublish {
-                now,
-                connection,
-                version,
-                bytes,
-            } => {
+            Input::ReceivePublish { now, connection, version, bytes } => {
                 let Ok(Some(header)) = FixedHeader::read(bytes, usize::MAX) else {
                     return Output::None;
                 };
@@ -110,27 +74,16 @@ impl Core {
                 match Publish::decode(header.flags, &body, *version) {
                     Ok(packet) => {
                         let payload = body.slice(body.len() - packet.payload.len()..);
-                        Output::Intake(
-                            self.receive_publish(*now, *connection, &packet, &payload),
-                            0,
-                        )
+                        Output::Intake(self.receive_publish(*now, *connection, &packet, &payload), 0)
                     }
                     Err(_) => Output::None,
                 }
             }
-            Input::Close {
-                now,
-                connection,
-                cause,
-            } => {
+            Input::Close { now, connection, cause } => {
                 self.close(*now, *connection, *cause);
                 Output::None
             }
-            Input::Answer {
-                now,
-                ticket,
-                verdict,
-            } => {
+            Input::Answer { now, ticket, verdict } => {
                 self.answer(*now, *ticket, verdict.clone());
                 Output::None
             }
@@ -138,9 +91,7 @@ impl Core {
                 self.handle_timeout(*now);
                 Output::None
             }
-            Input::Transmit { now, connection } => {
-                Output::Flow(self.poll_transmit(*now, *connection, out))
-            }
+            Input::Transmit { now, connection } => Output::Flow(self.poll_transmit(*now, *connection, out)),
             Input::TransmitControl { now, connection } => {
                 Output::Flow(self.poll_transmit_control(*now, *connection, out))
             }
@@ -148,11 +99,9 @@ impl Core {
                 self.enable_events(*kinds);
                 Output::None
             }
-            Input::Disconnect {
-                now,
-                client_id,
-                reason,
-            } => Output::Found(self.disconnect(*now, client_id, *reason)),
+            Input::Disconnect { now, client_id, reason } => {
+                Output::Found(self.disconnect(*now, client_id, *reason))
+            }
             Input::ShutDown { now } => {
                 self.shut_down(*now);
                 Output::None

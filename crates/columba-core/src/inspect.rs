@@ -78,11 +78,7 @@ impl Core {
         };
         let entries = self.subscriptions.list(session);
         entries
-            .map(|entry| SubscriptionInfo {
-                filter: entry.filter,
-                id: entry.id,
-                options: entry.options,
-            })
+            .map(|entry| SubscriptionInfo { filter: entry.filter, id: entry.id, options: entry.options })
             .collect()
     }
 
@@ -93,7 +89,9 @@ impl Core {
             found(message.topic(), message.payload());
         };
         match filter {
-            Some(filter) => self.retained.matches(filter, report),
+            Some(filter) => {
+                self.retained.matches(filter, report);
+            }
             None => self.retained.for_each(report),
         }
     }

@@ -47,10 +47,7 @@ impl ConnectionKey {
     /// A key that no connection has.
     #[cfg(test)]
     pub(crate) const fn invalid() -> Self {
-        Self(Key {
-            index: u32::MAX,
-            generation: u32::MAX,
-        })
+        Self(Key { index: u32::MAX, generation: u32::MAX })
     }
 }
 
@@ -63,10 +60,7 @@ impl SessionKey {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: Slab::new(),
-            generation: 0,
-        }
+        Self { slots: Slab::new(), generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -74,17 +68,12 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.slots
-            .iter()
-            .map(|(index, slot)| (index as u32, &slot.value))
+        self.slots.iter().map(|(index, slot)| (index as u32, &slot.value))
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.generation = self.generation.wrapping_add(1);
-        self.slots.insert(Slot {
-            generation: self.generation,
-            value,
-        }) as u32
+        self.slots.insert(Slot { generation: self.generation, value }) as u32
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> T {
@@ -102,16 +91,11 @@ impl<T> Arena<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots
-            .get_mut(index as usize)
-            .map(|slot| &mut slot.value)
+        self.slots.get_mut(index as usize).map(|slot| &mut slot.value)
     }
 
     fn key(&self, index: u32) -> Key {
-        Key {
-            index,
-            generation: self.slots[index as usize].generation,
-        }
+        Key { index, generation: self.slots[index as usize].generation }
     }
 
     fn resolve(&self, key: Key) -> Option<u32> {

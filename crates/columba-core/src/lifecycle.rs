@@ -4,8 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use columba_codec::{
-    ConnAck, ConnAckProperties, Disconnect, List, Packet, PacketType, QoS, ReasonCode, TopicName,
-    Version,
+    ConnAck, ConnAckProperties, Disconnect, List, Packet, PacketType, QoS, ReasonCode, TopicName, Version,
 };
 
 use crate::connection::Phase;
@@ -18,11 +17,7 @@ use crate::timers::Due;
 
 impl Core {
     /// DISCONNECT from a client.
-    pub(crate) fn handle_disconnect(
-        &mut self,
-        index: u32,
-        packet: &Disconnect<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn handle_disconnect(&mut self, index: u32, packet: &Disconnect<'_>) -> Result<(), Fault> {
         let connection = &self.connections[index];
         let Some(session) = connection.session else {
             // During authentication a client may give up.
@@ -80,19 +75,12 @@ impl Core {
         connection.aliases = None;
         let session = connection.session.take();
         let key = self.connections.connection_key(index);
-        self.arm(
-            index,
-            self.now
-                .plus_secs(u64::from(self.config.limits.close_timeout)),
-        );
+        self.arm(index, self.now.plus_secs(u64::from(self.config.limits.close_timeout)));
         self.mark_ready(index);
         if handshaking {
             self.handshakes -= 1;
             self.metrics.connects_refused += 1;
-            self.emit(EventMask::CLIENTS, |_| Event::Refused {
-                connection: key,
-                cause,
-            });
+            self.emit(EventMask::CLIENTS, |_| Event::Refused { connection: key, cause });
         } else if let Some(session) = session {
             self.emit(EventMask::CLIENTS, |core| Event::Disconnected {
                 connection: key,
@@ -131,15 +119,10 @@ impl Core {
     /// A session for a client that connects [MQTT-3.1.4-4]: the one it has [MQTT-3.1.2-5] or a new one
     /// [MQTT-3.1.2-4] [MQTT-3.1.2-6]. A connection that it has already is taken over [MQTT-3.1.4-3].
     pub(crate) fn take_session(&mut self, client_id: &str, clean_start: bool) -> (u32, bool) {
-        if let Some(old) = self.session_of(client_id) {
-            if let Some(connection) = self.sessions[old].connection {
-                self.finish(
-                    connection,
-                    ReasonCode::SessionTakenOver,
-                    "",
-                    Cause::TakenOver,
-                );
-            }
+        if let Some(old) = self.session_of(client_id)
+            && let Some(connection) = self.sessions[old].connection
+        {
+            self.finish(connection, ReasonCode::SessionTakenOver, "", Cause::TakenOver);
         }
         match self.session_of(client_id) {
             Some(old) if clean_start => self.end_session(old, false),
@@ -154,12 +137,7 @@ impl Core {
             None => {}
         }
         let index = self.sessions.insert(Session::new(Arc::from(client_id)));
-        let Self {
-            clients,
-            sessions,
-            hasher,
-            ..
-        } = self;
+        let Self { clients, sessions, hasher, .. } = self;
         let rehash = |&index: &u32| hasher.hash_one(&*sessions[index].client_id);
         clients.insert_unique(hasher.hash_one(client_id), index, rehash);
         (index, false)
@@ -214,11 +192,7 @@ impl Core {
             self.report_drop(&session.client_id, &delivery, DropCause::SessionEnded);
             self.let_go(&delivery);
         }
-        for entry in session
-            .inflight
-            .iter()
-            .filter(|entry| entry.state == State::Published)
-        {
+        for entry in session.inflight.iter().filter(|entry| entry.state == State::Published) {
             self.messages.unpin(entry.delivery.message);
             self.let_go(&entry.delivery);
         }
@@ -244,9 +218,7 @@ impl Core {
             qos: will.qos,
             // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
             retain: will.retain,
-            expires: will
-                .expiry
-                .map(|seconds| self.now.plus_secs(u64::from(seconds))),
+            expires: will.expiry.map(|seconds| self.now.plus_secs(u64::from(seconds))),
         };
         // Nobody can be told that there was no room; it is counted like any other refusal.
         if let Err(reason) = self.publish(index, &message) {
@@ -306,20 +278,13 @@ impl Core {
                 self.let_go(&delivery);
             }
         }
-        if !self.sessions[index]
-            .queue
-            .waiting
-            .iter()
-            .any(|delivery| shared(self, delivery).is_some())
-        {
+        if !self.sessions[index].queue.waiting.iter().any(|delivery| shared(self, delivery).is_some()) {
             return;
         }
         let waiting = std::mem::take(&mut self.sessions[index].queue.waiting);
         let mut kept = std::collections::VecDeque::with_capacity(0);
         for delivery in waiting {
-            if shared(self, &delivery)
-                .is_some_and(|group| self.give_to_group(group, &delivery, ended))
-            {
+            if shared(self, &delivery).is_some_and(|group| self.give_to_group(group, &delivery, ended)) {
                 self.uncount(index, &delivery);
                 self.let_go(&delivery);
             } else {
@@ -348,20 +313,13 @@ impl Core {
     /// CONNACK with an error; Session Present is 0 in it [MQTT-3.2.2-6].
     fn send_refusal(&mut self, index: u32, reason: ReasonCode, text: Option<&str>) {
         let connection = &self.connections[index];
-        let reason = if reason.is_valid_in(PacketType::ConnAck) {
-            reason
-        } else {
-            ReasonCode::UnspecifiedError
-        };
+        let reason =
+            if reason.is_valid_in(PacketType::ConnAck) { reason } else { ReasonCode::UnspecifiedError };
         let mut properties = ConnAckProperties::default();
         if connection.is_v5() {
             properties.reason_string = text;
         }
-        let mut packet = ConnAck {
-            session_present: false,
-            reason,
-            properties,
-        };
+        let mut packet = ConnAck { session_present: false, reason, properties };
         // [MQTT-3.2.2-19]
         let room = connection.maximum_packet_size as usize;
         if Packet::ConnAck(Box::new(packet.clone())).encoded_len(connection.version) > room {

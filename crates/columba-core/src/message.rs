@@ -84,15 +84,8 @@ impl Messages {
 
     /// Stores a message with one reference, the caller's.
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
-        let shared = new
-            .shared
-            .filter(|bytes| bytes.len() >= SHARE_FROM)
-            .cloned();
-        let inline = if shared.is_some() {
-            &[][..]
-        } else {
-            new.payload
-        };
+        let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
+        let inline = if shared.is_some() { &[][..] } else { new.payload };
         let topic = new.topic.as_str().as_bytes();
         let mut body = Vec::with_capacity(topic.len() + new.forwarded.len() + inline.len());
         body.extend_from_slice(topic);

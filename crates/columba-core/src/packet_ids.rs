@@ -48,10 +48,7 @@ impl PacketIds {
                 for &id in ids.iter().chain([&id]) {
                     bits[usize::from(id >> 6)] |= bit(id);
                 }
-                self.0 = Repr::Many {
-                    bits,
-                    count: FEW as u32 + 1,
-                };
+                self.0 = Repr::Many { bits, count: FEW as u32 + 1 };
             }
             Repr::Many { bits, count } => {
                 bits[usize::from(id >> 6)] |= bit(id);
@@ -96,9 +93,7 @@ mod tests {
     #[test]
     fn behaves_as_a_set_at_every_size() {
         let mut ids = PacketIds::default();
-        let all = [
-            1, 2, 63, 64, 65, 127, 128, 1000, 65_535, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
-        ];
+        let all = [1, 2, 63, 64, 65, 127, 128, 1000, 65_535, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
         for (before, &id) in all.iter().enumerate() {
             assert_eq!(ids.len(), before);
             assert!(!ids.contains(id));

@@ -41,11 +41,7 @@ const REPLAY_SIZE: usize = 32;
 impl Core {
     /// Gives a message to everybody who is subscribed and retains it if asked. Returns whether anybody was, or
     /// with which reason the message is refused as a whole.
-    pub(crate) fn publish(
-        &mut self,
-        publisher: u32,
-        message: &NewMessage<'_>,
-    ) -> Result<bool, ReasonCode> {
+    pub(crate) fn publish(&mut self, publisher: u32, message: &NewMessage<'_>) -> Result<bool, ReasonCode> {
         let size = message.size();
         if self.messages.bytes() + self.will_bytes + size > self.config.limits.stored_bytes {
             return Err(self.store_is_full(publisher));
@@ -55,12 +51,11 @@ impl Core {
         if keep {
             self.check_retained(message.topic, message.payload.len(), size)?;
         }
-        self.find_matches(publisher, message.topic);
+        self.find_matches(publisher, message.topic, size);
         let matched = !self.scratch.matches.is_empty();
         if self.config.full_queue == FullQueue::RefusePublisher && message.qos > QoS::AtMostOnce {
             let full = |found: &Match| {
-                self.wants(found.session, message.qos.min(found.qos))
-                    && self.is_full(found.session, size)
+                self.wants(found.session, message.qos.min(found.qos)) && self.is_full(found.session, size)
             };
             if self.scratch.matches.iter().any(full) {
                 return Err(ReasonCode::QuotaExceeded);
@@ -87,19 +82,9 @@ impl Core {
 
     /// Collects who gets the message: each session once, with the best of its subscriptions and all their
     /// identifiers [MQTT-3.3.4-4]; and one member of each group.
-    fn find_matches(&mut self, publisher: u32, topic: TopicName<'_>) {
-        let Self {
-            subscriptions,
-            sessions,
-            scratch,
-            ..
-        } = self;
-        let Scratch {
-            matches,
-            groups,
-            stamp,
-            ..
-        } = scratch;
+    fn find_matches(&mut self, publisher: u32, topic: TopicName<'_>, size: usize) {
+        let Self { subscriptions, sessions, scratch, config, work, .. } = self;
+        let Scratch { matches, groups, stamp, .. } = scratch;
         matches.clear();
         groups.clear();
         *stamp += 1;
@@ -122,11 +107,15 @@ impl Core {
             }
         });
         for group in groups.drain(..) {
-            let online = |member: &Member| sessions[member.session].connection.is_some();
-            if let Some(member) = subscriptions.pick(group, online, |_| true) {
+            let ready = |member: &Member| {
+                let session = &sessions[member.session];
+                session.connection.is_some() && !session.queue.is_full(&config.limits, size)
+            };
+            if let Some(member) = subscriptions.pick(group, ready, |_| true) {
                 matches.push(Match::new(&member, Some(group)));
             }
         }
+        *work += matches.len();
     }
 
     fn deliver(&mut self, found: &Match, id: MessageId, message: &NewMessage<'_>, size: usize) {
@@ -134,9 +123,7 @@ impl Core {
         if !self.wants(found.session, qos) {
             return;
         }
-        if self.is_full(found.session, size)
-            && !self.make_room(found.session, qos, message.topic, size)
-        {
+        if self.is_full(found.session, size) && !self.make_room(found.session, qos, message.topic, size) {
             return;
         }
         // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
@@ -148,15 +135,11 @@ impl Core {
 
     /// Whether a message of this QoS goes into the session's queue at all: QoS 0 not while the client is away.
     fn wants(&self, session: u32, qos: QoS) -> bool {
-        qos > QoS::AtMostOnce
-            || self.config.queue_qos0_offline
-            || self.sessions[session].connection.is_some()
+        qos > QoS::AtMostOnce || self.config.queue_qos0_offline || self.sessions[session].connection.is_some()
     }
 
     fn is_full(&self, session: u32, size: usize) -> bool {
-        let limits = &self.config.limits;
-        let queue = &self.sessions[session].queue;
-        queue.len() >= limits.queued_messages || queue.bytes + size > limits.queued_bytes
+        self.sessions[session].queue.is_full(&self.config.limits, size)
     }
 
     /// The queue is full: does what the policy says, and returns whether the new message can be queued after all.
@@ -195,8 +178,13 @@ impl Core {
         false
     }
 
-    /// Takes expired messages out of a queue.
+    /// Takes expired messages out of a queue, at most once a second: a full queue is met by every message.
     fn drop_expired(&mut self, session: u32) {
+        let queue = &mut self.sessions[session].queue;
+        if queue.purge_from > self.now {
+            return;
+        }
+        queue.purge_from = self.now.plus_secs(1);
         let messages = &self.messages;
         let expired = |delivery: &Delivery| messages.get(delivery.message).is_expired();
         if !self.sessions[session].queue.waiting.iter().any(expired) {
@@ -250,18 +238,9 @@ impl Core {
     }
 
     /// Gives a delivery of a shared subscription to another member; false if there is none that could take it.
-    pub(crate) fn give_to_group(
-        &mut self,
-        group: GroupKey,
-        delivery: &Delivery,
-        to_any: bool,
-    ) -> bool {
+    pub(crate) fn give_to_group(&mut self, group: GroupKey, delivery: &Delivery, to_any: bool) -> bool {
         let size = self.size_of(delivery);
-        let Self {
-            subscriptions,
-            sessions,
-            ..
-        } = self;
+        let Self { subscriptions, sessions, .. } = self;
         let online = |member: &Member| sessions[member.session].connection.is_some();
         let Some(member) = subscriptions.pick(group, online, |_| to_any) else {
             return false;
@@ -278,26 +257,15 @@ impl Core {
         }
         let notes = self.notes(&found);
         self.messages.acquire(delivery.message);
-        self.push(
-            member.session,
-            Delivery::new(delivery.message, qos, retain, notes),
-            size,
-        );
+        self.push(member.session, Delivery::new(delivery.message, qos, retain, notes), size);
         true
     }
 
     fn notes(&mut self, found: &Match) -> Notes {
         match found.id {
             _ if found.group.is_some() || !found.more.is_empty() => {
-                let ids = found
-                    .id
-                    .into_iter()
-                    .chain(found.more.iter().copied())
-                    .collect();
-                Notes::Extra(self.extras.insert(Extra {
-                    ids,
-                    group: found.group,
-                }) as u32)
+                let ids = found.id.into_iter().chain(found.more.iter().copied()).collect();
+                Notes::Extra(self.extras.insert(Extra { ids, group: found.group }) as u32)
             }
             Some(id) => Notes::Id(id),
             None => Notes::None,
@@ -306,11 +274,7 @@ impl Core {
 
     /// Size of a delivery as its session counts it.
     pub(crate) fn size_of(&self, delivery: &Delivery) -> usize {
-        if delivery.replay {
-            REPLAY_SIZE
-        } else {
-            self.messages.get(delivery.message).size()
-        }
+        if delivery.replay { REPLAY_SIZE } else { self.messages.get(delivery.message).size() }
     }
 
     /// Takes a delivery off the session's count.
@@ -372,25 +336,13 @@ impl Core {
     }
 
     /// Whether there is room to retain this; what it would replace makes room.
-    fn check_retained(
-        &self,
-        topic: TopicName<'_>,
-        payload: usize,
-        size: usize,
-    ) -> Result<(), ReasonCode> {
+    fn check_retained(&self, topic: TopicName<'_>, payload: usize, size: usize) -> Result<(), ReasonCode> {
         let limits = &self.config.limits;
-        let old = self
-            .retained
-            .get(topic)
-            .map(|id| self.messages.get(id).size());
+        let old = self.retained.get(topic).map(|id| self.messages.get(id).size());
         let count = self.retained.len() + usize::from(old.is_none());
         let bytes = self.retained_bytes - old.unwrap_or(0) + size;
         let fits = count <= limits.retained_messages && bytes <= limits.retained_bytes;
-        if fits && payload <= limits.retained_payload {
-            Ok(())
-        } else {
-            Err(ReasonCode::QuotaExceeded)
-        }
+        if fits && payload <= limits.retained_payload { Ok(()) } else { Err(ReasonCode::QuotaExceeded) }
     }
 
     /// Retains a stored message [MQTT-3.3.1-5].
@@ -435,16 +387,10 @@ impl Core {
     /// Sends consumers away whose queue overflowed, once the publish that did it is over.
     pub(crate) fn disconnect_overflowed(&mut self) {
         while let Some((connection, session)) = self.overflowed.pop() {
-            let still_there = self
-                .connections
-                .get(connection)
-                .is_some_and(|it| it.session == Some(session));
+            let still_there = self.connections.get(connection).is_some_and(|it| it.session == Some(session));
             if still_there {
                 let text = "too many messages wait for this client";
-                let fault = crate::Fault {
-                    reason: ReasonCode::QuotaExceeded,
-                    text: text.into(),
-                };
+                let fault = crate::Fault { reason: ReasonCode::QuotaExceeded, text: text.into() };
                 self.finish(connection, fault.reason, text, Cause::Fault(fault.clone()));
             }
         }

@@ -8,6 +8,7 @@ use columba_codec::{QoS, SubscriptionId};
 use smallvec::SmallVec;
 
 use crate::Time;
+use crate::config::Limits;
 use crate::inflight::Inflight;
 use crate::message::MessageId;
 use crate::packet_ids::PacketIds;
@@ -56,6 +57,8 @@ pub(crate) struct Queue {
     pub(crate) waiting: VecDeque<Delivery>,
     /// Size of what waits and of what is in flight.
     pub(crate) bytes: usize,
+    /// Expired messages are not looked for before.
+    pub(crate) purge_from: Time,
     /// A drop has been reported since the queue was last empty.
     pub(crate) reported_full: bool,
 }
@@ -79,6 +82,9 @@ pub(crate) struct Extra {
     /// The shared subscription it came by.
     pub(crate) group: Option<GroupKey>,
 }
+
+/// Places an empty queue keeps: bursts should not allocate each time, idle sessions should not hold much.
+const KEPT_CAPACITY: usize = 256;
 
 const EXTRA: u32 = 1 << 31;
 
@@ -121,11 +127,16 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// Whether a message of this size is too much.
+    pub(crate) fn is_full(&self, limits: &Limits, size: usize) -> bool {
+        self.len() >= limits.queued_messages || self.bytes + size > limits.queued_bytes
+    }
+
     /// Gives memory back once a long queue is empty.
     pub(crate) fn shrink(&mut self) {
         if self.waiting.is_empty() {
             self.reported_full = false;
-            if self.waiting.capacity() > 64 {
+            if self.waiting.capacity() > KEPT_CAPACITY {
                 self.waiting = VecDeque::new();
             }
         }
@@ -139,13 +150,7 @@ impl Delivery {
             Notes::Id(id) => id.get(),
             Notes::Extra(number) => number | EXTRA,
         };
-        Self {
-            message,
-            notes,
-            qos,
-            retain,
-            replay: false,
-        }
+        Self { message, notes, qos, retain, replay: false }
     }
 
     pub(crate) const fn qos(&self) -> QoS {
@@ -165,9 +170,6 @@ impl Delivery {
 
 impl StoredWill {
     pub(crate) fn size(&self) -> usize {
-        self.topic.len()
-            + self.payload.len()
-            + self.forwarded.len()
-            + crate::message::MESSAGE_OVERHEAD
+        self.topic.len() + self.payload.len() + self.forwarded.len() + crate::message::MESSAGE_OVERHEAD
     }
 }

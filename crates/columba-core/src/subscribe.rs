@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that answer the first.
 
 use columba_codec::{
-    List, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeItem, TopicFilter,
-    UnsubAck, Unsubscribe, Version,
+    List, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeItem, TopicFilter, UnsubAck,
+    Unsubscribe, Version,
 };
 
 use crate::auth::{Action, Client};
@@ -11,11 +11,7 @@ use crate::event::{Event, EventMask, Fault};
 use crate::topics::Change;
 
 impl Core {
-    pub(crate) fn handle_subscribe(
-        &mut self,
-        index: u32,
-        packet: &Subscribe<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn handle_subscribe(&mut self, index: u32, packet: &Subscribe<'_>) -> Result<(), Fault> {
         let Some(session) = self.connections[index].session else {
             return Ok(());
         };
@@ -23,10 +19,7 @@ impl Core {
             |item: SubscribeItem<'_>| item.options.no_local && item.filter.share_name().is_some();
         if packet.filters.iter().any(no_local_shared) {
             // [MQTT-3.8.3-4]
-            return Err(Fault::new(
-                ReasonCode::ProtocolError,
-                "No Local on a shared subscription",
-            ));
+            return Err(Fault::new(ReasonCode::ProtocolError, "No Local on a shared subscription"));
         }
         // One reason for each filter, in order [MQTT-3.9.3-1] [MQTT-3.8.4-6].
         let mut reasons = Vec::new();
@@ -52,23 +45,13 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn handle_unsubscribe(
-        &mut self,
-        index: u32,
-        packet: &Unsubscribe<'_>,
-    ) -> Result<(), Fault> {
-        let Some(session) = self.connections[index].session else {
-            return Ok(());
-        };
+    pub(crate) fn handle_unsubscribe(&mut self, index: u32, packet: &Unsubscribe<'_>) {
+        let Some(session) = self.connections[index].session else { return };
         let mut reasons = Vec::new();
         for filter in &packet.filters {
             // [MQTT-3.10.4-1]; what is queued already is still delivered [MQTT-3.10.4-3].
             let existed = self.subscriptions.unsubscribe(session, filter);
-            reasons.push(if existed {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            });
+            reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
             if existed {
                 self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Unsubscribed {
                     client_id: core.sessions[session].client_id.clone(),
@@ -84,7 +67,6 @@ impl Core {
             reasons: List::from_slice(&reasons),
         };
         self.send(index, &Packet::UnsubAck(ack));
-        Ok(())
     }
 
     fn subscribe(
@@ -95,12 +77,11 @@ impl Core {
         item: SubscribeItem<'_>,
     ) -> ReasonCode {
         let filter = item.filter;
+        self.work += 1;
         if let Err(reason) = self.check_subscription(index, session, packet, item) {
             return reason;
         }
-        let change =
-            self.subscriptions
-                .subscribe(session, filter, packet.subscription_id, item.options);
+        let change = self.subscriptions.subscribe(session, filter, packet.subscription_id, item.options);
         // [MQTT-3.2.2-10]: any QoS may be asked for, but nothing above the maximum will ever come.
         let qos = item.options.qos.min(self.config.maximum_qos);
         self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Subscribed {
@@ -147,20 +128,9 @@ impl Core {
         }
         let connection = &self.connections[index];
         let id = &*self.sessions[session].client_id;
-        let client = Client {
-            id,
-            username: connection.username.as_deref(),
-            peer: &connection.peer,
-        };
-        let action = Action::Subscribe {
-            filter,
-            qos: item.options.qos,
-        };
-        if self
-            .authorize
-            .as_ref()
-            .is_some_and(|authorize| !authorize.authorize(client, action))
-        {
+        let client = Client { id, username: connection.username.as_deref(), peer: &connection.peer };
+        let action = Action::Subscribe { filter, qos: item.options.qos };
+        if self.authorize.as_ref().is_some_and(|authorize| !authorize.authorize(client, action)) {
             return Err(ReasonCode::NotAuthorized);
         }
         let full = self.subscriptions.count_of(session) >= config.limits.subscriptions;
@@ -170,15 +140,10 @@ impl Core {
         Ok(())
     }
 
-    fn replay_retained(
-        &mut self,
-        session: u32,
-        filter: TopicFilter<'_>,
-        packet: &Subscribe<'_>,
-        qos: QoS,
-    ) {
+    fn replay_retained(&mut self, session: u32, filter: TopicFilter<'_>, packet: &Subscribe<'_>, qos: QoS) {
         let mut found = std::mem::take(&mut self.scratch.retained);
-        self.retained.matches(filter, |message| found.push(message));
+        let visited = self.retained.matches(filter, |message| found.push(message));
+        self.work += visited;
         for message in found.drain(..) {
             if !self.messages.get(message).is_expired()
                 && !self.replay(session, message, qos, packet.subscription_id)

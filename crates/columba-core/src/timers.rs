@@ -48,16 +48,9 @@ impl Timers {
     }
 
     pub(crate) fn set(&mut self, at: Time, due: Due) -> TimerKey {
-        let slot = self.slots.insert(Slot {
-            place: self.heap.len() as u32,
-            due,
-        }) as u32;
+        let slot = self.slots.insert(Slot { place: self.heap.len() as u32, due }) as u32;
         self.sequence = self.sequence.wrapping_add(1);
-        self.heap.push(Entry {
-            at,
-            sequence: self.sequence,
-            slot,
-        });
+        self.heap.push(Entry { at, sequence: self.sequence, slot });
         self.rise(self.heap.len() - 1);
         TimerKey(slot)
     }
@@ -125,9 +118,7 @@ impl Timers {
     fn before(&self, a: usize, b: usize) -> bool {
         let (a, b) = (&self.heap[a], &self.heap[b]);
         // Sequence numbers wrap: their distance, not their size, tells which came first.
-        a.at.cmp(&b.at)
-            .then_with(|| a.sequence.wrapping_sub(b.sequence).cast_signed().cmp(&0))
-            .is_lt()
+        a.at.cmp(&b.at).then_with(|| a.sequence.wrapping_sub(b.sequence).cast_signed().cmp(&0)).is_lt()
     }
 }
 
@@ -144,9 +135,7 @@ mod tests {
         let mut keys = Vec::new();
         let mut state = 1_u64;
         let mut random = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % below
         };
         for number in 0..20_000_u32 {
@@ -164,10 +153,7 @@ mod tests {
                 }
                 _ => {}
             }
-            assert_eq!(
-                timers.next(),
-                model.first_key_value().map(|((at, _), ())| *at)
-            );
+            assert_eq!(timers.next(), model.first_key_value().map(|((at, _), ())| *at));
         }
         for ((at, number), ()) in model {
             assert_eq!(timers.next(), Some(at));

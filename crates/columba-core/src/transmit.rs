@@ -23,12 +23,7 @@ enum Outcome {
 impl Core {
     /// Appends to `out` what the connection has to send, up to
     /// [`Limits::transmit_budget`](crate::Limits::transmit_budget) or a packet more.
-    pub fn poll_transmit(
-        &mut self,
-        now: Time,
-        connection: ConnectionKey,
-        out: &mut Chunks,
-    ) -> Flow {
+    pub fn poll_transmit(&mut self, now: Time, connection: ConnectionKey, out: &mut Chunks) -> Flow {
         self.now = self.now.max(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Flow::Close;
@@ -36,10 +31,7 @@ impl Core {
         let before = out.len();
         self.connections[index].ready = false;
         self.transmit_control(index, out);
-        let flow = match (
-            self.connections[index].phase,
-            self.connections[index].session,
-        ) {
+        let flow = match (self.connections[index].phase, self.connections[index].session) {
             (Phase::Closing, _) => Flow::Close,
             (Phase::Online, Some(session)) => self.transmit_session(index, session, out),
             _ => Flow::Idle,
@@ -50,12 +42,7 @@ impl Core {
 
     /// Appends only what waits besides messages: acknowledgements and the like. For a client that takes no more
     /// messages for now and must not wait for its answers; [`poll_transmit`](Self::poll_transmit) goes on later.
-    pub fn poll_transmit_control(
-        &mut self,
-        now: Time,
-        connection: ConnectionKey,
-        out: &mut Chunks,
-    ) -> Flow {
+    pub fn poll_transmit_control(&mut self, now: Time, connection: ConnectionKey, out: &mut Chunks) -> Flow {
         self.now = self.now.max(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Flow::Close;
@@ -64,11 +51,7 @@ impl Core {
         self.connections[index].ready = false;
         self.transmit_control(index, out);
         self.metrics.bytes_sent += (out.len() - before) as u64;
-        if self.connections[index].phase == Phase::Closing {
-            Flow::Close
-        } else {
-            Flow::Idle
-        }
+        if self.connections[index].phase == Phase::Closing { Flow::Close } else { Flow::Idle }
     }
 
     fn transmit_control(&mut self, index: u32, out: &mut Chunks) {
@@ -85,14 +68,8 @@ impl Core {
     fn transmit_session(&mut self, index: u32, session: u32, out: &mut Chunks) -> Flow {
         let limit = out.len() + self.config.limits.transmit_budget;
         let quota = self.connections[index].send_maximum;
-        if !self.sessions[session].inflight.all_resent()
-            && !self.resend(index, session, quota, limit, out)
-        {
-            return if out.len() >= limit {
-                Flow::More
-            } else {
-                Flow::Idle
-            };
+        if !self.sessions[session].inflight.all_resent() && !self.resend(index, session, quota, limit, out) {
+            return if out.len() >= limit { Flow::More } else { Flow::Idle };
         }
         loop {
             if out.len() >= limit {
@@ -115,14 +92,7 @@ impl Core {
 
     /// Sends again what was not acknowledged on an earlier connection, in the order it was first sent
     /// [MQTT-4.4.0-1]. True when nothing is left to send again.
-    fn resend(
-        &mut self,
-        index: u32,
-        session: u32,
-        quota: u16,
-        limit: usize,
-        out: &mut Chunks,
-    ) -> bool {
+    fn resend(&mut self, index: u32, session: u32, quota: u16, limit: usize, out: &mut Chunks) -> bool {
         while out.len() < limit {
             let Some(entry) = self.sessions[session].inflight.next_resend(quota) else {
                 return self.sessions[session].inflight.all_resent();
@@ -140,8 +110,7 @@ impl Core {
                     out.tail(),
                 );
                 self.metrics.packets_sent += 1;
-            } else if let Outcome::TooLarge =
-                self.write(index, session, &entry.delivery, Some(id), true, out)
+            } else if let Outcome::TooLarge = self.write(index, session, &entry.delivery, Some(id), true, out)
             {
                 let client_id = self.sessions[session].client_id.clone();
                 self.report_drop(&client_id, &entry.delivery, DropCause::TooLarge);

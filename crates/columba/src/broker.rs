@@ -103,8 +103,7 @@ impl Broker {
         &self,
         client_id: impl Into<String>,
     ) -> Result<Vec<SubscriptionInfo>, BrokerGone> {
-        self.question(|answer| Command::Subscriptions(client_id.into(), answer))
-            .await
+        self.question(|answer| Command::Subscriptions(client_id.into(), answer)).await
     }
 
     /// Counters and gauges.
@@ -124,8 +123,7 @@ impl Broker {
         client_id: impl Into<String>,
         reason: ReasonCode,
     ) -> Result<bool, BrokerGone> {
-        self.question(|answer| Command::Disconnect(client_id.into(), reason, answer))
-            .await
+        self.question(|answer| Command::Disconnect(client_id.into(), reason, answer)).await
     }
 
     /// Ends the broker: no new connections, DISCONNECT 0x8B to MQTT 5 clients, and up to `grace` for what is still
@@ -133,9 +131,7 @@ impl Broker {
     /// broker that is gone already is fine.
     pub async fn shutdown(&self, grace: Duration) {
         // An answer that never comes means that the driver is gone, which is what was asked for.
-        let _ = self
-            .question(|answer| Command::Shutdown(grace, answer))
-            .await;
+        let _ = self.question(|answer| Command::Shutdown(grace, answer)).await;
     }
 
     /// Whether the broker has been shut down, or its driver dropped.
@@ -150,11 +146,7 @@ impl Broker {
 
     fn ask(&self, command: Command) -> Result<(), BrokerGone> {
         {
-            let mut inbox = self
-                .shared
-                .inbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.is_gone() {
                 return Err(BrokerGone);
             }
@@ -164,10 +156,7 @@ impl Broker {
         Ok(())
     }
 
-    async fn question<T>(
-        &self,
-        ask: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, BrokerGone> {
+    async fn question<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, BrokerGone> {
         let (sender, receiver) = oneshot::channel();
         self.ask(ask(sender))?;
         receiver.await.map_err(|_| BrokerGone)
@@ -176,10 +165,7 @@ impl Broker {
 
 impl Shared {
     pub(crate) fn take_command(&self) -> Option<Command> {
-        self.inbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// No command will be taken any more; those that wait are dropped, which answers them.

@@ -82,14 +82,7 @@ impl BrokerBuilder {
     /// # Panics
     /// If the system has no random source and no [`seed`](Self::seed) is given.
     pub fn build(self) -> (Broker, Driver) {
-        let Self {
-            mut config,
-            authenticate,
-            authorize,
-            observers,
-            seed,
-            timer,
-        } = self;
+        let Self { mut config, authenticate, authorize, observers, seed, timer } = self;
         for (kinds, _) in &observers {
             config.events = config.events | *kinds;
         }
@@ -106,9 +99,7 @@ impl BrokerBuilder {
 
 impl std::fmt::Debug for BrokerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BrokerBuilder")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("BrokerBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

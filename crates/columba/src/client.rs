@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use columba_core::codec::{
-    Connect, ConnectProperties, Disconnect, List, Packet, QoS, ReasonCode, Subscribe,
-    SubscribeItem, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter, TopicName,
-    Unsubscribe, Version,
+    Connect, ConnectProperties, Disconnect, List, Packet, QoS, ReasonCode, Subscribe, SubscribeItem,
+    SubscriptionId, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe, Version,
 };
 use futures::Stream;
 use futures::channel::oneshot;
@@ -125,23 +124,14 @@ impl ClientBuilder {
             return Err(ClientError::Closed);
         }
         // From here on dropping this future ends the connection.
-        let mut client = Inner {
-            local,
-            id: self.id,
-            session_present: false,
-        };
+        let mut client = Inner { local, id: self.id, session_present: false };
         match answer.await {
-            Ok(Answer::Connected {
-                session_present,
-                client_id,
-            }) => {
+            Ok(Answer::Connected { session_present, client_id }) => {
                 client.session_present = session_present;
                 if let Some(assigned) = client_id {
                     client.id = assigned;
                 }
-                Ok(Client {
-                    inner: Arc::new(client),
-                })
+                Ok(Client { inner: Arc::new(client) })
             }
             _ => Err(client.why_closed()),
         }
@@ -207,9 +197,7 @@ impl Client {
         let (id, answer) = self.expect()?;
         self.enqueue(Outgoing::Publish(message, Some(id))).await?;
         match self.answer(answer).await? {
-            Answer::Acknowledged(reason) if reason.is_error() => {
-                Err(ClientError::NotPublished(reason))
-            }
+            Answer::Acknowledged(reason) if reason.is_error() => Err(ClientError::NotPublished(reason)),
             _ => Ok(()),
         }
     }
@@ -219,15 +207,7 @@ impl Client {
     /// # Errors
     /// The filter is none, the broker refused it, or the connection has ended.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<QoS, ClientError> {
-        self.subscribe_with(
-            filter,
-            SubscriptionOptions {
-                qos,
-                ..SubscriptionOptions::default()
-            },
-            None,
-        )
-        .await
+        self.subscribe_with(filter, SubscriptionOptions { qos, ..SubscriptionOptions::default() }, None).await
     }
 
     /// Subscribes with options and, if given, a subscription identifier; returns the QoS granted.
@@ -244,12 +224,7 @@ impl Client {
         let (packet_id, answer) = self.expect()?;
         let items = [SubscribeItem { filter, options }];
         let user_properties = List::default();
-        let packet = Subscribe {
-            packet_id,
-            subscription_id,
-            user_properties,
-            filters: (&items).into(),
-        };
+        let packet = Subscribe { packet_id, subscription_id, user_properties, filters: (&items).into() };
         self.enqueue(encode(&Packet::Subscribe(packet))?).await?;
         match self.reason(answer).await? {
             reason if reason.is_error() => Err(ClientError::NotSubscribed(reason)),
@@ -264,11 +239,7 @@ impl Client {
     pub async fn unsubscribe(&self, filter: &str) -> Result<bool, ClientError> {
         let filters = [TopicFilter::parse(filter).map_err(ClientError::Topic)?];
         let (packet_id, answer) = self.expect()?;
-        let packet = Unsubscribe {
-            packet_id,
-            user_properties: List::default(),
-            filters: (&filters).into(),
-        };
+        let packet = Unsubscribe { packet_id, user_properties: List::default(), filters: (&filters).into() };
         self.enqueue(encode(&Packet::Unsubscribe(packet))?).await?;
         Ok(self.reason(answer).await? == ReasonCode::Success)
     }
@@ -281,8 +252,8 @@ impl Client {
 
     /// A message that is there already.
     pub fn try_recv(&self) -> Option<Message> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.inner.local.lock().poll_message(&mut cx) {
+        let cx = Context::from_waker(std::task::Waker::noop());
+        match self.inner.local.lock().poll_message(&cx) {
             Poll::Ready(message) => message,
             Poll::Pending => None,
         }
@@ -302,9 +273,7 @@ impl Client {
         poll_fn(|cx| self.inner.local.lock().poll_send(cx, &mut packet)).await
     }
 
-    fn expect(
-        &self,
-    ) -> Result<(columba_core::codec::PacketId, oneshot::Receiver<Answer>), ClientError> {
+    fn expect(&self) -> Result<(columba_core::codec::PacketId, oneshot::Receiver<Answer>), ClientError> {
         let mut state = self.inner.local.lock();
         match &state.closed {
             Some(error) => Err(error.clone()),
@@ -318,10 +287,7 @@ impl Client {
 
     async fn reason(&self, answer: oneshot::Receiver<Answer>) -> Result<ReasonCode, ClientError> {
         match self.answer(answer).await? {
-            Answer::Reasons(reasons) => Ok(reasons
-                .first()
-                .copied()
-                .unwrap_or(ReasonCode::UnspecifiedError)),
+            Answer::Reasons(reasons) => Ok(reasons.first().copied().unwrap_or(ReasonCode::UnspecifiedError)),
             Answer::Acknowledged(_) | Answer::Connected { .. } => Ok(ReasonCode::UnspecifiedError),
         }
     }
@@ -329,11 +295,7 @@ impl Client {
 
 impl Inner {
     fn why_closed(&self) -> ClientError {
-        self.local
-            .lock()
-            .closed
-            .clone()
-            .unwrap_or(ClientError::Closed)
+        self.local.lock().closed.clone().unwrap_or(ClientError::Closed)
     }
 }
 
@@ -356,9 +318,7 @@ impl Stream for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("id", &self.inner.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("id", &self.inner.id).finish_non_exhaustive()
     }
 }
 
@@ -385,8 +345,6 @@ impl std::error::Error for ClientError {}
 
 fn encode(packet: &Packet<'_>) -> Result<Outgoing, ClientError> {
     let mut bytes = Vec::new();
-    packet
-        .encode(Version::V5, &mut bytes)
-        .map_err(ClientError::Encode)?;
+    packet.encode(Version::V5, &mut bytes).map_err(ClientError::Encode)?;
     Ok(Outgoing::Encoded(bytes))
 }

@@ -10,8 +10,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use columba_core::codec::TopicName;
 use columba_core::{
-    Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Peer, Ticket, Time,
-    Verdict,
+    Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Peer, Ticket, Time, Verdict,
 };
 use futures::StreamExt;
 use futures::channel::oneshot;
@@ -62,7 +61,10 @@ struct Link {
     unread: BytesMut,
     /// Output that the transport has not accepted.
     unsent: Chunks,
+    /// The core takes no input for now.
     paused: bool,
+    /// What is unread has packets in it that the core has not looked at.
+    retry: bool,
     closing: bool,
 }
 
@@ -121,10 +123,7 @@ impl Driver {
         Self {
             core,
             started: Instant::now(),
-            ready: Arc::new(ReadyList {
-                queue: Mutex::default(),
-                shared: shared.clone(),
-            }),
+            ready: Arc::new(ReadyList { queue: Mutex::default(), shared: shared.clone() }),
             shared,
             links: Vec::new(),
             listeners: Slab::new(),
@@ -156,7 +155,7 @@ impl Driver {
         busy |= !batch.is_empty();
         for waker in batch.drain(..) {
             // Before it is served: whatever happens from here on is for the next round.
-            waker.queued.store(false, Ordering::Release);
+            waker.queued.swap(false, Ordering::AcqRel);
             match waker.number {
                 Number::Link(at) => self.serve(at, now),
                 Number::Listener(at) => self.accept(at, now),
@@ -172,16 +171,10 @@ impl Driver {
         while let Some(command) = self.shared.take_command() {
             busy = true;
             match command {
-                Command::Attach(transport, peer) => {
-                    self.attach(Io::Transport(transport), peer, now)
-                }
+                Command::Attach(transport, peer) => self.attach(Io::Transport(transport), peer, now),
                 Command::Serve(listener) => self.listen(listener),
                 Command::Client(local) => {
-                    let peer = Peer {
-                        transport: "in-process",
-                        trusted: true,
-                        ..Peer::default()
-                    };
+                    let peer = Peer { transport: "in-process", trusted: true, ..Peer::default() };
                     self.attach(Io::Local(local), peer, now);
                 }
                 Command::Events(kinds, sender) => {
@@ -190,12 +183,10 @@ impl Driver {
                 }
                 // Below: whoever asked may have stopped waiting for the answer.
                 Command::Clients(answer) => drop(answer.send(self.core.clients().collect())),
-                Command::Subscriptions(id, answer) => {
-                    drop(answer.send(self.core.subscriptions(&id)))
-                }
+                Command::Subscriptions(id, answer) => drop(answer.send(self.core.subscriptions(&id))),
                 Command::Metrics(answer) => drop(answer.send(self.core.metrics())),
                 Command::Disconnect(id, reason, answer) => {
-                    drop(answer.send(self.core.disconnect(now, &id, reason)))
+                    let _ = answer.send(self.core.disconnect(now, &id, reason));
                 }
                 Command::Shutdown(grace, done) => self.begin_shutdown(now, now + grace, done),
             }
@@ -209,12 +200,7 @@ impl Driver {
                 ending.until = ending.until.min(until);
                 ending.done.push(done);
             }
-            None => {
-                self.ending = Some(Ending {
-                    until,
-                    done: vec![done],
-                })
-            }
+            None => self.ending = Some(Ending { until, done: vec![done] }),
         }
         self.listeners.clear();
         self.core.shut_down(now);
@@ -234,6 +220,7 @@ impl Driver {
             unread: BytesMut::new(),
             unsent: Chunks::new(),
             paused: false,
+            retry: false,
             closing: false,
         };
         if self.links.len() <= at {
@@ -250,10 +237,7 @@ impl Driver {
         }
         let entry = self.listeners.vacant_entry();
         let waker = self.ready.waker(Number::Listener(entry.key()));
-        entry.insert(Accepting {
-            listener,
-            waker: waker.clone(),
-        });
+        entry.insert(Accepting { listener, waker: waker.clone() });
         waker.wake();
     }
 
@@ -263,9 +247,7 @@ impl Driver {
                 return;
             };
             match listener.poll_accept(&mut Context::from_waker(waker)) {
-                Poll::Ready(Ok((transport, peer))) => {
-                    self.attach(Io::Transport(transport), peer, now)
-                }
+                Poll::Ready(Ok((transport, peer))) => self.attach(Io::Transport(transport), peer, now),
                 // A listener that keeps failing waits, within itself, before it is ready again.
                 Poll::Ready(Err(_)) => {}
                 Poll::Pending => return,
@@ -309,23 +291,17 @@ impl Driver {
                 return;
             };
             let shared = link.unread.is_empty();
-            let buffer = if shared {
-                &mut self.input
-            } else {
-                &mut link.unread
-            };
-            // What a peer announces is never reserved: a buffer grows with what has come.
-            buffer.reserve(if shared {
-                READ_SIZE
-            } else {
-                READ_SIZE.max(buffer.len())
-            });
-            let outcome = transport.poll_read(&mut Context::from_waker(&link.waker), buffer);
-            let intake = match outcome {
-                Poll::Ready(Ok(count)) if count > 0 => self.core.receive(now, link.key, buffer),
-                Poll::Pending => return,
-                Poll::Ready(_) => return self.lost(at, now),
-            };
+            let buffer = if shared { &mut self.input } else { &mut link.unread };
+            if !std::mem::take(&mut link.retry) {
+                // What a peer announces is never reserved: a buffer grows with what has come.
+                buffer.reserve(if shared { READ_SIZE } else { READ_SIZE.max(buffer.len()) });
+                match transport.poll_read(&mut Context::from_waker(&link.waker), buffer) {
+                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Pending => return,
+                    Poll::Ready(_) => return self.lost(at, now),
+                }
+            }
+            let intake = self.core.receive(now, link.key, buffer);
             if shared && !self.input.is_empty() {
                 // The buffer that all share is not for keeping.
                 link.unread.extend_from_slice(&self.input);
@@ -345,12 +321,7 @@ impl Driver {
     }
 
     fn read_local(&mut self, at: usize, now: Time) {
-        let Some(Link {
-            key,
-            io: Io::Local(local),
-            ..
-        }) = &self.links[at]
-        else {
+        let Some(Link { key, io: Io::Local(local), .. }) = &self.links[at] else {
             return;
         };
         let (key, local) = (*key, local.clone());
@@ -400,8 +371,7 @@ impl Driver {
             }
             Outgoing::Publish(publish, id) => match TopicName::parse(&publish.topic) {
                 Ok(topic) => publish.with_packet(topic, *id, |packet| {
-                    self.core
-                        .receive_publish(now, key, packet, &publish.payload)
+                    self.core.receive_publish(now, key, packet, &publish.payload)
                 }),
                 // Checked when it was sent.
                 Err(_) => Intake::Open,
@@ -441,8 +411,7 @@ impl Driver {
         if let Event::Authenticate { ticket, request } = event {
             if let Some(hook) = &self.authenticate {
                 let verdict = hook.authenticate(*request);
-                self.verdicts
-                    .push(Box::pin(async move { (ticket, verdict.await) }));
+                self.verdicts.push(Box::pin(async move { (ticket, verdict.await) }));
                 // The set has to be polled before its new member can wake anybody.
                 self.shared.waker.wake();
             } else {
@@ -501,9 +470,7 @@ impl Driver {
                 match &mut link.io {
                     Io::Local(local) => drop(local.deliver(&mut self.output)),
                     Io::Transport(transport) => {
-                        match transport
-                            .poll_write(&mut Context::from_waker(&link.waker), &mut self.output)
-                        {
+                        match transport.poll_write(&mut Context::from_waker(&link.waker), &mut self.output) {
                             Poll::Ready(Ok(())) => {}
                             Poll::Ready(Err(_)) => {
                                 self.output.clear();
@@ -522,7 +489,7 @@ impl Driver {
                     self.flush(at);
                     return;
                 }
-                Flow::Idle => return self.resume(at, now),
+                Flow::Idle => return self.resume(at),
                 Flow::More => {}
             }
         }
@@ -533,24 +500,12 @@ impl Driver {
         }
     }
 
-    /// Output has gone out: input that the core would not take may be taken now.
-    fn resume(&mut self, at: usize, now: Time) {
-        let Some(link) = self.links[at].as_mut() else {
-            return;
-        };
-        if !link.paused {
-            return;
-        }
-        if !link.unread.is_empty() {
-            let intake = self.core.receive(now, link.key, &mut link.unread);
-            link.paused = intake == Intake::Paused;
-            if link.unread.is_empty() {
-                link.unread = BytesMut::new();
-            }
-        } else {
-            link.paused = false;
-        }
-        if !link.paused {
+    /// The core may take input again that it would not take before: when it is this connection's turn.
+    fn resume(&mut self, at: usize) {
+        if let Some(link) = self.links[at].as_mut()
+            && std::mem::take(&mut link.paused)
+        {
+            link.retry = !link.unread.is_empty();
             link.waker.wake_by_ref();
         }
     }
@@ -597,11 +552,7 @@ impl Driver {
 
     fn run_timer(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
         let mut busy = false;
-        if self
-            .core
-            .poll_timeout()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
             busy = true;
         }
@@ -609,8 +560,7 @@ impl Driver {
         let next = self.core.poll_timeout().into_iter().chain(ending).min();
         if next != self.deadline {
             self.deadline = next;
-            self.timer
-                .set(next.map(|at| self.started + at.since(Time::ZERO)));
+            self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
         }
         if self.timer.poll_expired(cx).is_ready() {
             self.deadline = None;
@@ -660,12 +610,7 @@ impl Driver {
         self.verdicts.clear();
         self.ready.lock().clear();
         // Whoever waits is told last, when everything is dropped.
-        for done in self
-            .ending
-            .take()
-            .into_iter()
-            .flat_map(|ending| ending.done)
-        {
+        for done in self.ending.take().into_iter().flat_map(|ending| ending.done) {
             let _ = done.send(());
         }
     }
@@ -688,11 +633,7 @@ impl Link {
 
 impl ReadyList {
     fn waker(self: &Arc<Self>, number: Number) -> Waker {
-        Waker::from(Arc::new(OneWaker {
-            number,
-            queued: AtomicBool::new(false),
-            list: self.clone(),
-        }))
+        Waker::from(Arc::new(OneWaker { number, queued: AtomicBool::new(false), list: self.clone() }))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OneWaker>>> {
@@ -715,8 +656,6 @@ impl Wake for OneWaker {
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
+        f.debug_struct("Driver").field("core", &self.core).finish_non_exhaustive()
     }
 }

@@ -18,12 +18,7 @@ const CAPACITY: usize = 4096;
 impl Events {
     pub(crate) fn channel() -> (async_channel::Sender<Event>, Self) {
         let (sender, receiver) = async_channel::bounded(CAPACITY);
-        (
-            sender,
-            Self {
-                receiver: Box::pin(receiver),
-            },
-        )
+        (sender, Self { receiver: Box::pin(receiver) })
     }
 
     /// The next event; `None` once the broker is gone.

@@ -48,13 +48,13 @@ mod transport;
 pub use columba_core as core;
 
 pub use columba_core::codec::{
-    self, QoS, ReasonCode, RetainHandling, SubscriptionId, SubscriptionOptions, TopicFilter,
-    TopicName, Version,
+    self, QoS, ReasonCode, RetainHandling, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
+    Version,
 };
 pub use columba_core::{
-    Action, AuthRequest, AuthStage, Authorize, Cause, Chunks, Client as ClientIdentity, ClientInfo,
-    Config, ConnectionInfo, DropCause, Event, EventMask, Fault, FullQueue, Grant, Limits, Metrics,
-    Peer, Seed, SubscriptionInfo, Verdict,
+    Action, AuthRequest, AuthStage, Authorize, Cause, Chunks, Client as ClientIdentity, ClientInfo, Config,
+    ConnectionInfo, DropCause, Event, EventMask, Fault, FullQueue, Grant, Limits, Metrics, Peer, Seed,
+    SubscriptionInfo, Verdict,
 };
 
 pub use crate::broker::{Broker, BrokerGone};

@@ -15,18 +15,14 @@ pub trait Listener: Send + 'static {
     /// # Errors
     /// One connection could not be accepted, which the broker reports and takes as a passing state (out of file
     /// descriptors, say): it asks again a little later.
-    fn poll_accept(&mut self, cx: &mut Context<'_>)
-    -> Poll<io::Result<(Box<dyn Transport>, Peer)>>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>>;
 
     /// Where it listens, with the port it really has, in the form `tcp 127.0.0.1:1883`.
     fn address(&self) -> String;
 }
 
 impl Listener for Box<dyn Listener> {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Transport>, Peer)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>> {
         (**self).poll_accept(cx)
     }
 

@@ -8,8 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use columba_core::Chunks;
 use columba_core::codec::{
-    self, Ack, FixedHeader, Packet, PacketId, PacketType, QoS, ReasonCode, Version,
-    packet::encode_ack,
+    self, Ack, FixedHeader, Packet, PacketId, PacketType, QoS, ReasonCode, Version, packet::encode_ack,
 };
 use futures::channel::oneshot;
 
@@ -57,10 +56,7 @@ pub(crate) enum Outgoing {
 /// What came back for a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Connected {
-        session_present: bool,
-        client_id: Option<String>,
-    },
+    Connected { session_present: bool, client_id: Option<String> },
     Acknowledged(ReasonCode),
     Reasons(Vec<ReasonCode>),
 }
@@ -83,8 +79,7 @@ impl Local {
             state.take_piece(piece, out);
         }
         state.wake_receivers();
-        state.blocked =
-            state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
+        state.blocked = state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
         state.blocked
     }
 
@@ -137,11 +132,7 @@ impl State {
             if self.closed.is_some() {
                 return Poll::Ready(None);
             }
-            if !self
-                .receivers
-                .iter()
-                .any(|waker| waker.will_wake(cx.waker()))
-            {
+            if !self.receivers.iter().any(|waker| waker.will_wake(cx.waker())) {
                 self.receivers.push(cx.waker().clone());
             }
             return Poll::Pending;
@@ -198,20 +189,16 @@ impl State {
             let mut body = piece.split_off(header.len);
             let missing = header.remaining.saturating_sub(body.len());
             piece = body.split_off(header.remaining.min(body.len()));
-            let payload = if missing == 0 {
-                None
-            } else {
-                rest.take_chunk()
-            };
-            self.take_packet(header, body, payload);
+            let payload = if missing == 0 { None } else { rest.take_chunk() };
+            self.take_packet(header, &body, payload);
         }
     }
 
-    fn take_packet(&mut self, header: FixedHeader, body: Bytes, payload: Option<Bytes>) {
+    fn take_packet(&mut self, header: FixedHeader, body: &Bytes, payload: Option<Bytes>) {
         if header.packet_type == PacketType::Publish {
-            return self.take_publish(header.flags, &body, payload);
+            return self.take_publish(header.flags, body, payload);
         }
-        match Packet::decode(header, &body, Version::V5) {
+        match Packet::decode(header, body, Version::V5) {
             Ok(packet) => self.take_answer(&packet),
             Err(_) => debug_assert!(false, "the broker sends packets that decode"),
         }
@@ -277,21 +264,19 @@ impl State {
                 self.unreleased.retain(|id| *id != ack.packet_id);
                 self.acknowledge(PacketType::PubComp, ack.packet_id);
             }
-            Packet::SubAck(ack) => {
-                self.answer(ack.packet_id, Answer::Reasons(ack.reasons.iter().collect()))
-            }
-            Packet::UnsubAck(ack) => {
-                self.answer(ack.packet_id, Answer::Reasons(ack.reasons.iter().collect()))
-            }
-            Packet::Disconnect(packet) => {
-                self.closed = Some(ClientError::Disconnected(packet.reason))
-            }
+            Packet::SubAck(ack) => self.reasons(ack.packet_id, &ack.reasons),
+            Packet::UnsubAck(ack) => self.reasons(ack.packet_id, &ack.reasons),
+            Packet::Disconnect(packet) => self.closed = Some(ClientError::Disconnected(packet.reason)),
             _ => {}
         }
     }
 
     fn acknowledged(&mut self, ack: &Ack<'_>) {
         self.answer(ack.packet_id, Answer::Acknowledged(ack.reason));
+    }
+
+    fn reasons(&mut self, id: PacketId, reasons: &codec::List<'_, ReasonCode>) {
+        self.answer(id, Answer::Reasons(reasons.iter().collect()));
     }
 
     fn answer(&mut self, id: PacketId, answer: Answer) {

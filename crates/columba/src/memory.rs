@@ -45,16 +45,7 @@ pub fn pipe(capacity: usize) -> (Pipe, Pipe) {
         }))
     };
     let (one, other) = (half(), half());
-    (
-        Pipe {
-            incoming: one.clone(),
-            outgoing: other.clone(),
-        },
-        Pipe {
-            incoming: other,
-            outgoing: one,
-        },
-    )
+    (Pipe { incoming: one.clone(), outgoing: other.clone() }, Pipe { incoming: other, outgoing: one })
 }
 
 impl Pipe {
@@ -65,11 +56,7 @@ impl Pipe {
     fn end(half: &Mutex<Half>) {
         Self::with(half, |half| {
             half.closed = true;
-            half.reader
-                .take()
-                .into_iter()
-                .chain(half.writer.take())
-                .for_each(Waker::wake);
+            half.reader.take().into_iter().chain(half.writer.take()).for_each(Waker::wake);
         });
     }
 }
@@ -80,10 +67,7 @@ impl Half {
         if self.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = self
-            .capacity
-            .saturating_sub(self.bytes.len())
-            .min(bytes.len());
+        let room = self.capacity.saturating_sub(self.bytes.len()).min(bytes.len());
         if room == 0 && !bytes.is_empty() {
             self.writer = Some(cx.waker().clone());
             return Poll::Pending;
@@ -125,9 +109,7 @@ impl Drop for Pipe {
 
 impl Transport for Pipe {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        Self::with(&self.incoming, |half| {
-            half.supply(cx, usize::MAX, |bytes| buf.extend_from_slice(bytes))
-        })
+        Self::with(&self.incoming, |half| half.supply(cx, usize::MAX, |bytes| buf.extend_from_slice(bytes)))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Chunks) -> Poll<io::Result<()>> {
@@ -147,11 +129,7 @@ impl Transport for Pipe {
 }
 
 impl AsyncRead for Pipe {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         Self::with(&self.incoming, |half| {
             let limit = buf.len();
             half.supply(cx, limit, |bytes| buf[..bytes.len()].copy_from_slice(bytes))
@@ -160,11 +138,7 @@ impl AsyncRead for Pipe {
 }
 
 impl AsyncWrite for Pipe {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Self::with(&self.outgoing, |half| half.accept(cx, buf))
     }
 
@@ -207,10 +181,7 @@ mod tests {
         drop(one);
         block_on(async {
             assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
-            assert_eq!(
-                other.write(b"x").await.unwrap_err().kind(),
-                io::ErrorKind::BrokenPipe
-            );
+            assert_eq!(other.write(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         });
     }
 }

@@ -50,11 +50,7 @@ pub struct Message {
 impl Publish {
     /// A message at QoS 0. The payload is shared, not copied, where it is [`Bytes`].
     pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self {
-            topic: topic.into(),
-            payload: payload.into(),
-            ..Self::default()
-        }
+        Self { topic: topic.into(), payload: payload.into(), ..Self::default() }
     }
 
     /// Quality of service.
@@ -129,19 +125,11 @@ impl Publish {
     }
 
     /// Runs `run` with the message as a will.
-    pub(crate) fn with_will<R>(
-        &self,
-        delay: u32,
-        run: impl FnOnce(Option<codec::Will<'_>>) -> R,
-    ) -> R {
+    pub(crate) fn with_will<R>(&self, delay: u32, run: impl FnOnce(Option<codec::Will<'_>>) -> R) -> R {
         let Ok(topic) = TopicName::parse(&self.topic) else {
             return run(None);
         };
-        let user = self
-            .properties
-            .as_ref()
-            .map(|properties| properties.user_pairs())
-            .unwrap_or_default();
+        let user = self.properties.as_ref().map(|properties| properties.user_pairs()).unwrap_or_default();
         run(Some(codec::Will {
             topic,
             payload: &self.payload,
@@ -159,10 +147,7 @@ impl Publish {
 
 impl Properties {
     fn user_pairs(&self) -> Vec<(&str, &str)> {
-        self.user
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect()
+        self.user.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     fn borrow<'a>(&'a self, user: &'a [(&'a str, &'a str)]) -> MessageProperties<'a> {
@@ -180,12 +165,7 @@ impl Properties {
 impl Message {
     /// A message from the parts of its packet, which was decoded before.
     pub(crate) fn new(head: Bytes, payload: Bytes, flags: u8, topic: Range<usize>) -> Self {
-        Self {
-            head,
-            payload,
-            flags,
-            topic,
-        }
+        Self { head, payload, flags, topic }
     }
 
     /// The topic name.
@@ -216,17 +196,12 @@ impl Message {
 
     /// Its properties. They are read from the packet on every call.
     pub fn properties(&self) -> MessageProperties<'_> {
-        self.packet()
-            .map(|packet| packet.properties)
-            .unwrap_or_default()
+        self.packet().map(|packet| packet.properties).unwrap_or_default()
     }
 
     /// Identifiers of the subscriptions that it matched.
     pub fn subscription_ids(&self) -> impl Iterator<Item = SubscriptionId> {
-        self.packet()
-            .map(|packet| packet.subscription_ids)
-            .unwrap_or_default()
-            .iter()
+        self.packet().map(|packet| packet.subscription_ids).unwrap_or_default().iter()
     }
 
     fn packet(&self) -> Option<codec::Publish<'_>> {

@@ -43,16 +43,10 @@ impl ThreadTimer {
 
 impl Timer for ThreadTimer {
     fn set(&mut self, deadline: Option<Instant>) {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .deadline = deadline;
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).deadline = deadline;
         if deadline.is_some() && self.thread.is_none() {
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new()
-                .name("columba-timer".into())
-                .spawn(move || shared.run());
+            let thread = std::thread::Builder::new().name("columba-timer".into()).spawn(move || shared.run());
             // Without a thread there are no timeouts; everything else goes on.
             self.thread = thread.ok();
         }
@@ -60,22 +54,14 @@ impl Timer for ThreadTimer {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self
-            .shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.deadline {
             Some(deadline) if deadline <= Instant::now() => {
                 state.deadline = None;
                 Poll::Ready(())
             }
             _ => {
-                if !state
-                    .waker
-                    .as_ref()
-                    .is_some_and(|waker| waker.will_wake(cx.waker()))
-                {
+                if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                     state.waker = Some(cx.waker().clone());
                 }
                 Poll::Pending
@@ -86,11 +72,7 @@ impl Timer for ThreadTimer {
 
 impl Drop for ThreadTimer {
     fn drop(&mut self) {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stop = true;
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             // The thread ends at once; that it panicked is not this thread's matter.
@@ -110,18 +92,13 @@ impl Shared {
                         waker.wake();
                     }
                     // The driver takes the deadline off, or sets the next.
-                    self.changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner)
+                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
                 }
                 Some(deadline) => {
                     let waited = self.changed.wait_timeout(state, deadline - now);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }

@@ -67,13 +67,9 @@ where
 
     fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Chunks) -> Poll<io::Result<()>> {
         if self.stream.is_write_vectored() {
-            write_all(out, |slices| {
-                Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-            })?;
+            write_all(out, |slices| Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
         } else {
-            write_all(out, |slices| {
-                Pin::new(&mut self.stream).poll_write(cx, &slices[0])
-            })?;
+            write_all(out, |slices| Pin::new(&mut self.stream).poll_write(cx, &slices[0]))?;
         }
         if !out.is_empty() {
             return Poll::Pending;

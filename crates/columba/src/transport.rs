@@ -79,19 +79,13 @@ where
         let room = (buf.capacity() - start).clamp(READ_SIZE, 16 * READ_SIZE);
         buf.resize(start + room, 0);
         let outcome = Pin::new(&mut self.stream).poll_read(cx, &mut buf[start..]);
-        let count = if let Poll::Ready(Ok(count)) = outcome {
-            count
-        } else {
-            0
-        };
+        let count = if let Poll::Ready(Ok(count)) = outcome { count } else { 0 };
         buf.truncate(start + count);
         outcome
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Chunks) -> Poll<io::Result<()>> {
-        write_all(out, |slices| {
-            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-        })?;
+        write_all(out, |slices| Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
         if !out.is_empty() {
             return Poll::Pending;
         }

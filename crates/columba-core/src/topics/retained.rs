@@ -12,10 +12,7 @@ pub(crate) struct Retained {
 
 impl Retained {
     pub(crate) fn new(secret: u64) -> Self {
-        Self {
-            trie: Trie::new(secret),
-            count: 0,
-        }
+        Self { trie: Trie::new(secret), count: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -23,9 +20,7 @@ impl Retained {
     }
 
     pub(crate) fn get(&self, topic: TopicName<'_>) -> Option<u32> {
-        self.trie
-            .find(topic.levels())
-            .and_then(|node| self.trie.value(node))
+        self.trie.find(topic.levels()).and_then(|node| self.trie.value(node))
     }
 
     /// Retains `message` and returns the one it replaces [MQTT-3.3.1-5].
@@ -46,21 +41,22 @@ impl Retained {
         Some(old)
     }
 
-    /// Calls `found` with every message whose topic matches; the cost is that of the nodes on the way.
-    pub(crate) fn matches(&self, filter: TopicFilter<'_>, mut found: impl FnMut(u32)) {
+    /// Calls `found` with every message whose topic matches. Returns the cost: the nodes on the way.
+    pub(crate) fn matches(&self, filter: TopicFilter<'_>, mut found: impl FnMut(u32)) -> usize {
         if !filter.has_wildcard() {
-            let message = self
-                .trie
-                .find(filter.levels())
-                .and_then(|node| self.trie.value(node));
-            return message.into_iter().for_each(found);
+            let node = self.trie.find(filter.levels());
+            let message = node.and_then(|node| self.trie.value(node));
+            message.into_iter().for_each(found);
+            return 1;
         }
+        let mut visited = 0;
         let levels: Vec<&str> = filter.levels().collect();
         let mut open = vec![(self.trie.root(), 0)];
         while let Some((node, depth)) = open.pop() {
+            visited += 1;
             match levels.get(depth) {
                 None => self.trie.value(node).into_iter().for_each(&mut found),
-                Some(&"#") => self.subtree(node, &mut found),
+                Some(&"#") => visited += self.subtree(node, &mut found),
                 Some(&"+") => open.extend(self.children(node).map(|child| (child, depth + 1))),
                 Some(level) => {
                     let symbol = self.trie.symbols.get(level);
@@ -69,6 +65,7 @@ impl Retained {
                 }
             }
         }
+        visited
     }
 
     /// Every retained message, in no particular order.
@@ -84,13 +81,16 @@ impl Retained {
         }
     }
 
-    /// A node and all below it: `sport/#` matches `sport` too (§ 4.7.1.2).
-    fn subtree(&self, node: NodeId, found: &mut impl FnMut(u32)) {
+    /// A node and all below it: `sport/#` matches `sport` too (§ 4.7.1.2). Returns their number.
+    fn subtree(&self, node: NodeId, found: &mut impl FnMut(u32)) -> usize {
+        let mut visited = 0;
         let mut open = vec![node];
         while let Some(node) = open.pop() {
+            visited += 1;
             self.trie.value(node).into_iter().for_each(&mut *found);
             open.extend(self.children(node));
         }
+        visited
     }
 
     /// The children a wildcard stands for: in the first level not those that begin with `$` [MQTT-4.7.2-1].

@@ -155,20 +155,13 @@ impl Subscriptions {
             return Change::Replaced;
         }
         let number = self.find(filter).unwrap_or_else(|| self.add_filter(filter));
-        let group = filter
-            .share_name()
-            .map_or(NO_GROUP, |name| self.group(number, name));
+        let group = filter.share_name().map_or(NO_GROUP, |name| self.group(number, name));
         let session_at = session as usize;
         if self.by_session.len() <= session_at {
             self.by_session.resize_with(session_at + 1, Vec::new);
         }
         let slot = self.by_session[session_at].len() as u32;
-        let member = Member {
-            session,
-            slot,
-            id,
-            options,
-        };
+        let member = Member { session, slot, id, options };
         let position = if group == NO_GROUP {
             let members = &mut self.filters[number as usize].members;
             members.push(member);
@@ -183,11 +176,7 @@ impl Subscriptions {
             // Most sessions have one subscription, or few.
             own.reserve_exact(1);
         }
-        own.push(Reference {
-            filter: number,
-            group,
-            position: position as u32,
-        });
+        own.push(Reference { filter: number, group, position: position as u32 });
         self.count += 1;
         Change::New
     }
@@ -222,14 +211,7 @@ impl Subscriptions {
         if self.wild.is_empty() {
             return;
         }
-        let Self {
-            wild,
-            filters,
-            groups,
-            levels,
-            open,
-            ..
-        } = self;
+        let Self { wild, filters, groups, levels, open, .. } = self;
         levels.clear();
         levels.extend(topic.levels().map(|level| wild.symbols.get(level)));
         let wildcard_first = !topic.as_str().starts_with('$');
@@ -267,16 +249,12 @@ impl Subscriptions {
         ready: impl Fn(&Member) -> bool,
         possible: impl Fn(&Member) -> bool,
     ) -> Option<Member> {
-        let group = self
-            .groups
-            .get_mut(group.number as usize)
-            .filter(|found| found.serial == group.serial)?;
+        let group =
+            self.groups.get_mut(group.number as usize).filter(|found| found.serial == group.serial)?;
         let count = group.members.len();
         let from = group.turn;
         let in_turn = |accept: &dyn Fn(&Member) -> bool| {
-            (0..count)
-                .map(|step| (from + step) % count)
-                .find(|&at| accept(&group.members[at]))
+            (0..count).map(|step| (from + step) % count).find(|&at| accept(&group.members[at]))
         };
         let chosen = in_turn(&ready).or_else(|| in_turn(&possible))?;
         group.turn = (chosen + 1) % count;
@@ -284,17 +262,10 @@ impl Subscriptions {
     }
 
     pub(crate) fn list(&self, session: u32) -> impl Iterator<Item = SubscriptionEntry> {
-        let own = self
-            .by_session
-            .get(session as usize)
-            .map_or(&[][..], Vec::as_slice);
+        let own = self.by_session.get(session as usize).map_or(&[][..], Vec::as_slice);
         own.iter().map(|&reference| {
             let member = self.member(reference);
-            SubscriptionEntry {
-                filter: self.text(reference),
-                id: member.id,
-                options: member.options,
-            }
+            SubscriptionEntry { filter: self.text(reference), id: member.id, options: member.options }
         })
     }
 
@@ -324,9 +295,7 @@ impl Subscriptions {
 
     fn find(&self, filter: TopicFilter<'_>) -> Option<u32> {
         if filter.has_wildcard() {
-            self.wild
-                .find(filter.levels())
-                .and_then(|node| self.wild.value(node))
+            self.wild.find(filter.levels()).and_then(|node| self.wild.value(node))
         } else {
             self.find_exact(filter.filter())
         }
@@ -338,29 +307,18 @@ impl Subscriptions {
         } else {
             Place::Exact(filter.filter().into())
         };
-        let entry = Filter {
-            place,
-            members: SmallVec::new(),
-            groups: SmallVec::new(),
-        };
+        let entry = Filter { place, members: SmallVec::new(), groups: SmallVec::new() };
         let number = self.filters.insert(entry) as u32;
         if let Place::Wild(node) = self.filters[number as usize].place {
             self.wild.set_value(node, number);
         } else {
-            let Self {
-                filters,
-                exact,
-                hasher,
-                ..
-            } = self;
-            exact.insert_unique(
-                hasher.hash_one(filter.filter()),
-                number,
-                |&other| match &filters[other as usize].place {
+            let Self { filters, exact, hasher, .. } = self;
+            exact.insert_unique(hasher.hash_one(filter.filter()), number, |&other| {
+                match &filters[other as usize].place {
                     Place::Exact(text) => hasher.hash_one(&**text),
                     Place::Wild(_) => 0,
-                },
-            );
+                }
+            });
         }
         number
     }
@@ -375,13 +333,7 @@ impl Subscriptions {
             return group;
         }
         self.serial = self.serial.wrapping_add(1);
-        let group = Group {
-            filter,
-            name: name.into(),
-            members: Vec::new(),
-            turn: 0,
-            serial: self.serial,
-        };
+        let group = Group { filter, name: name.into(), members: Vec::new(), turn: 0, serial: self.serial };
         let number = self.groups.insert(group) as u32;
         self.filters[filter as usize].groups.push(number);
         number
@@ -396,21 +348,15 @@ impl Subscriptions {
         let (members, group) = match filter.share_name() {
             None => (entry.members.as_slice(), NO_GROUP),
             Some(name) => {
-                let group = *entry
-                    .groups
-                    .iter()
-                    .find(|&&group| *self.groups[group as usize].name == *name)?;
+                let group =
+                    *entry.groups.iter().find(|&&group| *self.groups[group as usize].name == *name)?;
                 (self.groups[group as usize].members.as_slice(), group)
             }
         };
         if members.len() < own.len() {
-            members
-                .iter()
-                .find(|member| member.session == session)
-                .map(|member| member.slot as usize)
+            members.iter().find(|member| member.session == session).map(|member| member.slot as usize)
         } else {
-            own.iter()
-                .position(|reference| reference.filter == number && reference.group == group)
+            own.iter().position(|reference| reference.filter == number && reference.group == group)
         }
     }
 
@@ -452,8 +398,7 @@ impl Subscriptions {
             group.members.get(position).copied()
         };
         if let Some(moved) = moved {
-            self.by_session[moved.session as usize][moved.slot as usize].position =
-                reference.position;
+            self.by_session[moved.session as usize][moved.slot as usize].position = reference.position;
         }
         self.count -= 1;
         self.drop_if_unused(reference);
@@ -463,10 +408,7 @@ impl Subscriptions {
         let filter = &mut self.filters[reference.filter as usize];
         if reference.group != NO_GROUP && self.groups[reference.group as usize].members.is_empty() {
             let group = self.groups.remove(reference.group as usize);
-            debug_assert_eq!(
-                group.filter, reference.filter,
-                "a group stays with its filter"
-            );
+            debug_assert_eq!(group.filter, reference.filter, "a group stays with its filter");
             filter.groups.retain(|group| *group != reference.group);
         }
         if !filter.members.is_empty() || !filter.groups.is_empty() {
@@ -476,10 +418,7 @@ impl Subscriptions {
             Place::Wild(node) => self.wild.clear_value(node),
             Place::Exact(text) => {
                 let hash = self.hasher.hash_one(&*text);
-                if let Ok(entry) = self
-                    .exact
-                    .find_entry(hash, |&number| number == reference.filter)
-                {
+                if let Ok(entry) = self.exact.find_entry(hash, |&number| number == reference.filter) {
                     entry.remove();
                 }
             }
@@ -493,14 +432,9 @@ impl Subscriptions {
 
 impl Filter {
     fn report(&self, groups: &Slab<Group>, found: &mut impl FnMut(Hit)) {
-        self.members
-            .iter()
-            .for_each(|&member| found(Hit::Member(member)));
+        self.members.iter().for_each(|&member| found(Hit::Member(member)));
         for &number in &self.groups {
-            found(Hit::Group(GroupKey {
-                number,
-                serial: groups[number as usize].serial,
-            }));
+            found(Hit::Group(GroupKey { number, serial: groups[number as usize].serial }));
         }
     }
 }

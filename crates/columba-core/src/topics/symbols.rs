@@ -25,17 +25,13 @@ struct Entry {
 impl Symbols {
     /// `secret` keeps outsiders from choosing texts that collide.
     pub(crate) fn new(secret: u64) -> Self {
-        Self {
-            entries: Slab::new(),
-            table: HashTable::new(),
-            hasher: FixedState::with_seed(secret),
-        }
+        Self { entries: Slab::new(), table: HashTable::new(), hasher: FixedState::with_seed(secret) }
     }
 
     pub(crate) fn get(&self, text: &str) -> Option<Symbol> {
-        let found = self.table.find(self.hasher.hash_one(text), |&number| {
-            &*self.entries[number as usize].text == text
-        });
+        let found = self
+            .table
+            .find(self.hasher.hash_one(text), |&number| &*self.entries[number as usize].text == text);
         found.map(|&number| Symbol(number))
     }
 
@@ -49,18 +45,9 @@ impl Symbols {
             self.entries[symbol.0 as usize].references += 1;
             return symbol;
         }
-        let number = self.entries.insert(Entry {
-            text: text.into(),
-            references: 1,
-        }) as u32;
-        let Self {
-            entries,
-            table,
-            hasher,
-        } = self;
-        table.insert_unique(hasher.hash_one(text), number, |&n| {
-            hasher.hash_one(&*entries[n as usize].text)
-        });
+        let number = self.entries.insert(Entry { text: text.into(), references: 1 }) as u32;
+        let Self { entries, table, hasher } = self;
+        table.insert_unique(hasher.hash_one(text), number, |&n| hasher.hash_one(&*entries[n as usize].text));
         Symbol(number)
     }
 

@@ -42,14 +42,7 @@ impl Trie {
         let (plus, hash) = (symbols.acquire("+"), symbols.acquire("#"));
         let mut nodes = Slab::new();
         let root = NodeId(nodes.insert(Node::new(NONE, NONE)) as u32);
-        Self {
-            symbols,
-            nodes,
-            edges: HashTable::new(),
-            root,
-            plus,
-            hash,
-        }
+        Self { symbols, nodes, edges: HashTable::new(), root, plus, hash }
     }
 
     pub(crate) const fn root(&self) -> NodeId {
@@ -74,9 +67,8 @@ impl Trie {
     }
 
     pub(crate) fn child(&self, node: NodeId, symbol: Symbol) -> Option<NodeId> {
-        let found = self.edges.find(edge_hash(node.0, symbol.0), |&child| {
-            self.is_edge(child, node.0, symbol.0)
-        });
+        let found =
+            self.edges.find(edge_hash(node.0, symbol.0), |&child| self.is_edge(child, node.0, symbol.0));
         found.map(|&child| NodeId(child))
     }
 
@@ -110,10 +102,7 @@ impl Trie {
     pub(crate) fn insert<'a>(&mut self, levels: impl Iterator<Item = &'a str>) -> NodeId {
         let mut node = self.root;
         for level in levels {
-            let known = self
-                .symbols
-                .get(level)
-                .and_then(|symbol| self.child(node, symbol));
+            let known = self.symbols.get(level).and_then(|symbol| self.child(node, symbol));
             node = known.unwrap_or_else(|| self.add_child(node, level));
         }
         node
@@ -127,10 +116,7 @@ impl Trie {
     pub(crate) fn clear_value(&mut self, node: NodeId) {
         self.nodes[node.0 as usize].value = NONE;
         let mut node = node;
-        while node != self.root
-            && self.node(node).value == NONE
-            && self.node(node).first_child == NONE
-        {
+        while node != self.root && self.node(node).value == NONE && self.node(node).first_child == NONE {
             let parent = NodeId(self.node(node).parent);
             self.remove_leaf(node);
             node = parent;
@@ -165,11 +151,7 @@ impl Trie {
 
     fn remove_leaf(&mut self, leaf: NodeId) {
         let node = self.nodes.remove(leaf.0 as usize);
-        if let Ok(edge) = self
-            .edges
-            .find_entry(edge_hash(node.parent, node.symbol), |&child| {
-                child == leaf.0
-            })
+        if let Ok(edge) = self.edges.find_entry(edge_hash(node.parent, node.symbol), |&child| child == leaf.0)
         {
             edge.remove();
         }
