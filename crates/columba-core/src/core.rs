@@ -337,14 +337,6 @@ impl Core {
         self.events.pop_front()
     }
 
-    /// The connection is named by [`poll_ready`](Self::poll_ready) once more, for a shell that stopped with
-    /// [`Flow::More`] to let others have their turn.
-    pub fn ready_again(&mut self, connection: ConnectionKey) {
-        if let Some(index) = self.connections.resolve_connection(connection) {
-            self.mark_ready(index);
-        }
-    }
-
     /// Reports these kinds of events too, from now on.
     pub fn enable_events(&mut self, kinds: EventMask) {
         self.config.events = self.config.events | kinds;

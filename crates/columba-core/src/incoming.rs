@@ -328,10 +328,8 @@ impl Core {
             self.complete(index, session, id);
             return Ok(());
         }
-        if entry.state == State::Published {
+        if let Some(delivery) = self.sessions[session].inflight.release(id) {
             // From here on only PUBREL is sent again [MQTT-4.3.3-6], so the message can go.
-            entry.state = State::Released;
-            let delivery = entry.delivery;
             self.let_go_sent(session, &delivery);
         }
         // [MQTT-4.3.3-4]

@@ -26,7 +26,7 @@ pub(crate) struct Inflight {
 pub(crate) struct Entry {
     pub(crate) id: u16,
     pub(crate) state: State,
-    /// PUBLISH was sent on this connection.
+    /// PUBLISH, or the PUBREL that came instead, was sent on this connection.
     counted: bool,
     pub(crate) delivery: Delivery,
 }
@@ -79,6 +79,19 @@ impl Inflight {
         self.entries.get_mut(at)
     }
 
+    /// PUBREC came: PUBREL answers it. Returns what was delivered, the first time.
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<Delivery> {
+        let at = self.position(id.get())?;
+        let entry = &mut self.entries[at];
+        if !entry.counted {
+            // An answer to what an earlier connection brought; that also does for sending it again on this one.
+            entry.counted = true;
+            self.outstanding += 1;
+        }
+        let before = std::mem::replace(&mut entry.state, State::Released);
+        (before == State::Published).then_some(entry.delivery)
+    }
+
     /// Ends the exchange with this packet identifier and returns what was delivered.
     pub(crate) fn complete(&mut self, id: PacketId) -> Option<Entry> {
         let at = self.position(id.get())?;
@@ -114,6 +127,7 @@ impl Inflight {
         while let Some(entry) = self.entries.get_mut(self.resent) {
             match entry.state {
                 State::Done => self.resent += 1,
+                State::Released if entry.counted => self.resent += 1,
                 State::Released => {
                     self.resent += 1;
                     return Some(*entry);
@@ -177,5 +191,177 @@ impl Inflight {
 impl Entry {
     pub(crate) const fn qos(&self) -> QoS {
         self.delivery.qos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::Notes;
+
+    /// Something that happens to a session. Numbers name one of those in flight, modulo their count.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(QoS),
+        /// This many pushes and completions, so that identifiers go on.
+        Pass(u8),
+        Release(u8),
+        Complete(u8),
+        /// A new connection, which takes this many.
+        Restart(u16),
+    }
+
+    /// The same by the book: what is in flight in the order it was sent.
+    #[derive(Debug, Default)]
+    struct Model {
+        entries: Vec<(u16, QoS, State)>,
+        next: u32,
+    }
+
+    fn delivery(message: u32, qos: QoS) -> Delivery {
+        Delivery::new(message, qos, false, Notes::None)
+    }
+
+    fn starting_after(last_id: u16) -> Inflight {
+        Inflight { last_id, ..Inflight::default() }
+    }
+
+    fn push(inflight: &mut Inflight, model: &mut Model, qos: QoS) {
+        model.next += 1;
+        let id = inflight.push(delivery(model.next, qos)).get();
+        assert!(model.entries.iter().all(|&(other, ..)| other != id), "{id} is in use");
+        model.entries.push((id, qos, State::Published));
+    }
+
+    fn complete(inflight: &mut Inflight, model: &mut Model, at: usize) {
+        let (id, qos, state) = model.entries.remove(at);
+        let id = PacketId::new(id).unwrap();
+        let entry = inflight.complete(id).expect("it is in flight");
+        assert_eq!((entry.id, entry.qos(), entry.state), (id.get(), qos, state));
+        assert!(inflight.complete(id).is_none(), "it is over");
+    }
+
+    fn step(inflight: &mut Inflight, model: &mut Model, step: Step) {
+        let pick = |model: &Model, number: u8| usize::from(number) % model.entries.len().max(1);
+        match step {
+            Step::Push(qos) => push(inflight, model, qos),
+            Step::Pass(count) => {
+                for _ in 0..count {
+                    push(inflight, model, QoS::AtLeastOnce);
+                    complete(inflight, model, model.entries.len() - 1);
+                }
+            }
+            Step::Release(number) => {
+                let at = pick(model, number);
+                if let Some(entry) = model.entries.get_mut(at).filter(|entry| entry.1 == QoS::ExactlyOnce) {
+                    let first = entry.2 == State::Published;
+                    entry.2 = State::Released;
+                    assert_eq!(inflight.release(PacketId::new(entry.0).unwrap()).is_some(), first);
+                }
+            }
+            Step::Complete(number) if !model.entries.is_empty() => {
+                complete(inflight, model, pick(model, number));
+            }
+            Step::Complete(_) => {}
+            Step::Restart(quota) => {
+                inflight.restart();
+                let again: Vec<_> = std::iter::from_fn(|| inflight.next_resend(quota)).collect();
+                let published = |entry: &&Entry| entry.state == State::Published;
+                let expected: Vec<_> = model
+                    .entries
+                    .iter()
+                    .scan(0, |sent, entry| {
+                        *sent += u16::from(entry.2 == State::Published);
+                        (*sent <= quota).then_some(entry)
+                    })
+                    .map(|&(id, _, state)| (id, state))
+                    .collect();
+                assert_eq!(again.iter().map(|entry| (entry.id, entry.state)).collect::<Vec<_>>(), expected);
+                assert_eq!(usize::from(inflight.outstanding()), again.iter().filter(published).count());
+                assert_eq!(inflight.all_resent(), expected.len() == model.entries.len());
+                // The rest follows, so that there can be something new.
+                while inflight.next_resend(u16::MAX).is_some() {}
+            }
+        }
+        let live: Vec<_> = inflight.iter().map(|entry| (entry.id, entry.qos(), entry.state)).collect();
+        assert_eq!(live, model.entries);
+        assert_eq!(inflight.len(), model.entries.len());
+        assert!(inflight.all_resent());
+        for id in 1..=20 {
+            let known = model.entries.iter().any(|entry| entry.0 == id);
+            assert_eq!(inflight.get_mut(PacketId::new(id).unwrap()).is_some(), known, "{id}");
+        }
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => Just(Step::Push(QoS::AtLeastOnce)),
+            3 => Just(Step::Push(QoS::ExactlyOnce)),
+            1 => any::<u8>().prop_map(Step::Pass),
+            2 => any::<u8>().prop_map(Step::Release),
+            5 => any::<u8>().prop_map(Step::Complete),
+            1 => (0..40_u16).prop_map(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        /// [MQTT-2.2.1-4] [MQTT-4.6.0-1]
+        #[test]
+        fn does_as_the_model_does(
+            last_id in prop_oneof![Just(0), 65_300..=65_535_u16],
+            steps in prop::collection::vec(any_step(), 1..300),
+        ) {
+            let (mut inflight, mut model) = (starting_after(last_id), Model::default());
+            for next in steps {
+                step(&mut inflight, &mut model, next);
+            }
+            while !model.entries.is_empty() {
+                complete(&mut inflight, &mut model, 0);
+            }
+            prop_assert_eq!((inflight.len(), inflight.outstanding()), (0, 0));
+            prop_assert_eq!(inflight.entries.len(), 0);
+        }
+    }
+
+    /// One that is never acknowledged, and the others come round to its identifier.
+    #[test]
+    fn a_straggler_does_not_hide_the_others() {
+        let (mut inflight, mut model) = (starting_after(2), Model::default());
+        push(&mut inflight, &mut model, QoS::AtLeastOnce);
+        inflight.last_id = 65_535 - 50;
+        for _ in 0..50 {
+            step(&mut inflight, &mut model, Step::Push(QoS::AtLeastOnce));
+        }
+        (0..10).for_each(|_| step(&mut inflight, &mut model, Step::Push(QoS::AtLeastOnce)));
+        (0..50).for_each(|_| complete(&mut inflight, &mut model, 1));
+        // 3, then 1, 2, 4 and so on; 2 and 4 end, and with the second the empty places are given up.
+        complete(&mut inflight, &mut model, 2);
+        (0..6).for_each(|_| step(&mut inflight, &mut model, Step::Push(QoS::AtLeastOnce)));
+        complete(&mut inflight, &mut model, 2);
+        step(&mut inflight, &mut model, Step::Push(QoS::AtLeastOnce));
+        while !model.entries.is_empty() {
+            complete(&mut inflight, &mut model, 0);
+        }
+    }
+
+    #[test]
+    fn all_identifiers_can_be_in_flight() {
+        let (mut inflight, mut model) = (starting_after(100), Model::default());
+        while inflight.has_free_id() {
+            let id = inflight.push(delivery(0, QoS::AtLeastOnce)).get();
+            model.entries.push((id, QoS::AtLeastOnce, State::Published));
+        }
+        assert_eq!(inflight.len(), 65_535);
+        assert_eq!(model.entries.last().map(|entry| entry.0), Some(100));
+        complete(&mut inflight, &mut model, 40_000);
+        assert!(inflight.has_free_id());
+        let free = inflight.push(delivery(0, QoS::AtLeastOnce)).get();
+        assert!(model.entries.iter().all(|entry| entry.0 != free));
+        for (id, ..) in model.entries {
+            assert!(inflight.complete(PacketId::new(id).unwrap()).is_some());
+        }
+        assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
     }
 }

@@ -65,6 +65,8 @@ struct Link {
     paused: bool,
     /// What is unread has packets in it that the core has not looked at.
     retry: bool,
+    /// The core has more to send than went out in one turn.
+    more: bool,
     closing: bool,
 }
 
@@ -207,6 +209,12 @@ impl Driver {
     }
 
     fn attach(&mut self, io: Io, peer: Peer, now: Time) {
+        if self.ending.is_some() {
+            if let Io::Local(local) = io {
+                local.close(ClientError::Closed);
+            }
+            return;
+        }
         let key = self.core.open(now, peer);
         let at = key.index();
         let waker = self.ready.waker(Number::Link(at));
@@ -221,6 +229,7 @@ impl Driver {
             unsent: Chunks::new(),
             paused: false,
             retry: false,
+            more: false,
             closing: false,
         };
         if self.links.len() <= at {
@@ -263,11 +272,13 @@ impl Driver {
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
             return;
         };
+        let key = link.key;
         if !link.unsent.is_empty() || link.closing {
-            let key = link.key;
             if !self.flush(at) {
                 return;
             }
+            self.transmit(key, now);
+        } else if std::mem::take(&mut link.more) {
             self.transmit(key, now);
         }
         let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
@@ -494,8 +505,8 @@ impl Driver {
             }
         }
         // There is more, but it is another's turn.
-        self.core.ready_again(key);
-        if let Some(link) = self.links.get(at).and_then(Option::as_ref) {
+        if let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) {
+            link.more = true;
             link.waker.wake_by_ref();
         }
     }
