@@ -13,6 +13,11 @@ use crate::inflight::State;
 use crate::keys::ConnectionKey;
 use crate::session::{Delivery, Notes};
 
+/// The largest packet there can be; a broker adds properties to what it forwards.
+const LARGEST_PACKET: usize = 268_435_460;
+/// A payload from which on a packet may come near that.
+const CAN_OVERFLOW: usize = 128 << 20;
+
 /// What became of a delivery that was taken off the queue.
 enum Outcome {
     Written,
@@ -205,9 +210,11 @@ impl Core {
                 }
             }
         }
-        if connection.maximum_packet_size < u32::MAX
-            && head.encoded_len(connection.version) > connection.maximum_packet_size as usize
+        let limited = connection.maximum_packet_size < u32::MAX || payload.len() > CAN_OVERFLOW;
+        if limited
+            && head.encoded_len(connection.version) > LARGEST_PACKET.min(connection.maximum_packet_size as usize)
         {
+            // [MQTT-3.1.2-24]
             return Outcome::TooLarge;
         }
         head.encode(connection.version, out.tail());
