@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 
 use columba_codec::packet::encode_ack;
 use columba_codec::{
-    Ack, Connect, FixedHeader, List, MessageProperties, Packet, PacketId, PacketType,
-    PayloadFormat, Publish, PublishHead, QoS, ReasonCode, Subscribe, SubscribeItem,
-    SubscriptionId, SubscriptionOptions, TopicFilter, TopicName, UserProperty, Version, Will,
+    Ack, Connect, FixedHeader, List, MessageProperties, Packet, PacketId, PacketType, PayloadFormat, Publish,
+    PublishHead, QoS, ReasonCode, Subscribe, SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter,
+    TopicName, UserProperty, Version, Will,
 };
 use divan::{Bencher, black_box};
 
@@ -106,9 +106,7 @@ mod decode {
 }
 
 mod encode {
-    use super::{
-        Bencher, PacketType, PublishHead, QoS, ReasonCode, Version, black_box, encode_ack,
-    };
+    use super::{Bencher, PacketType, PublishHead, QoS, ReasonCode, Version, black_box, encode_ack};
 
     fn head(bencher: Bencher<'_, '_>, head: PublishHead<'_>, version: Version) {
         let mut out = Vec::with_capacity(4096);

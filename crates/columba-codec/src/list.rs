@@ -5,8 +5,7 @@ use std::fmt;
 use crate::property::{Property, next_property};
 use crate::wire::{Reader, Writer, checked_filter};
 use crate::{
-    Field, ReasonCode, SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter,
-    UserProperty,
+    Field, ReasonCode, SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter, UserProperty,
 };
 
 /// What a [`List`] can hold. Nothing outside this crate can be one.

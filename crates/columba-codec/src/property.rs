@@ -7,8 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use crate::check;
 use crate::wire::{Reader, Writer};
 use crate::{
-    DecodeError, EncodeError, Field, List, PacketType, PayloadFormat, SubscriptionId, TopicName,
-    UserProperty,
+    DecodeError, EncodeError, Field, List, PacketType, PayloadFormat, SubscriptionId, TopicName, UserProperty,
 };
 
 /// Writes the table of properties once and derives all that is known of each from it.
@@ -128,10 +127,8 @@ impl<'a> MessageProperties<'a> {
     /// Properties that came from a decoded packet always fit. Others have to pass [`check`](Self::check) first.
     pub fn encode_forwarded(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
-        writer.byte_property(
-            Property::PayloadFormatIndicator,
-            self.payload_format.map(|format| format as u8),
-        );
+        writer
+            .byte_property(Property::PayloadFormatIndicator, self.payload_format.map(|format| format as u8));
         writer.string_property(Property::ContentType, self.content_type);
         writer.string_property(Property::ResponseTopic, self.response_topic);
         writer.binary_property(Property::CorrelationData, self.correlation_data);
@@ -171,20 +168,16 @@ impl<'a> MessageProperties<'a> {
 
     /// Takes the value of `property` off `block` if it is one of these.
     #[inline]
-    pub(crate) fn take(
-        &mut self,
-        property: Property,
-        block: &mut Block<'a>,
-    ) -> Result<bool, DecodeError> {
+    pub(crate) fn take(&mut self, property: Property, block: &mut Block<'a>) -> Result<bool, DecodeError> {
         match property {
             Property::PayloadFormatIndicator => {
                 let utf8 = block.flag()?;
-                self.payload_format =
-                    Some(if utf8 { PayloadFormat::Utf8 } else { PayloadFormat::Bytes });
+                self.payload_format = Some(if utf8 { PayloadFormat::Utf8 } else { PayloadFormat::Bytes });
             }
             Property::MessageExpiryInterval => self.message_expiry = Some(block.u32()?),
             // [MQTT-3.3.2-19]
             Property::ContentType => self.content_type = Some(block.string()?),
+            // [MQTT-3.3.2-13], [MQTT-3.3.2-14]
             Property::ResponseTopic => self.response_topic = Some(block.topic_name()?.as_str()),
             Property::CorrelationData => self.correlation_data = Some(block.binary()?),
             _ => return Ok(false),
@@ -193,10 +186,8 @@ impl<'a> MessageProperties<'a> {
     }
 
     pub(crate) fn write(&self, writer: &mut Writer<'_>) {
-        writer.byte_property(
-            Property::PayloadFormatIndicator,
-            self.payload_format.map(|format| format as u8),
-        );
+        writer
+            .byte_property(Property::PayloadFormatIndicator, self.payload_format.map(|format| format as u8));
         writer.u32_property(Property::MessageExpiryInterval, self.message_expiry);
         writer.string_property(Property::ContentType, self.content_type);
         writer.string_property(Property::ResponseTopic, self.response_topic);
@@ -374,8 +365,7 @@ impl<'a> Block<'a> {
 
     /// A PUBLISH has one subscription identifier for each subscription that matched [MQTT-3.3.4-4].
     fn may_repeat(&self, property: Property) -> bool {
-        property == Property::SubscriptionIdentifier
-            && self.holder == Holder::Packet(PacketType::Publish)
+        property == Property::SubscriptionIdentifier && self.holder == Holder::Packet(PacketType::Publish)
     }
 }
 

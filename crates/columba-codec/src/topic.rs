@@ -124,6 +124,7 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// Whether `topic` matches the filter proper. This is the rule by the book; a broker's index must agree with it.
+    /// Texts are compared byte by byte [MQTT-4.7.3-4].
     pub fn matches(self, topic: TopicName<'_>) -> bool {
         // [MQTT-4.7.2-1]
         if topic.as_str().starts_with('$') && self.filter().starts_with(['+', '#']) {
@@ -248,7 +249,7 @@ fn name_error(bytes: &[u8]) -> TopicError {
         // [MQTT-4.7.3-2]
         TopicError::Null
     } else {
-        // [MQTT-4.7.0-1]
+        // [MQTT-4.7.0-1], [MQTT-4.7.1-1 of 3.1.1]
         TopicError::WildcardInName
     }
 }
@@ -272,7 +273,8 @@ mod tests {
 
     #[test]
     fn filters() {
-        for good in ["#", "+", "+/+", "a/+/b/#", "/#", "/", "$SYS/#", "$shared/+", "$share/g/#", "$share/g//"] {
+        for good in ["#", "+", "+/+", "a/+/b/#", "/#", "/", "$SYS/#", "$shared/+", "$share/g/#", "$share/g//"]
+        {
             assert_eq!(TopicFilter::parse(good).map(TopicFilter::as_str), Ok(good));
         }
         for (bad, error) in [
@@ -294,7 +296,10 @@ mod tests {
             assert_eq!(TopicFilter::parse(bad), Err(error), "{bad}");
         }
         let shared = TopicFilter::parse("$share/group/a/+").unwrap();
-        assert_eq!((shared.share_name(), shared.filter(), shared.has_wildcard()), (Some("group"), "a/+", true));
+        assert_eq!(
+            (shared.share_name(), shared.filter(), shared.has_wildcard()),
+            (Some("group"), "a/+", true)
+        );
         let plain = TopicFilter::parse("a/b").unwrap();
         assert_eq!((plain.share_name(), plain.filter(), plain.has_wildcard()), (None, "a/b", false));
     }

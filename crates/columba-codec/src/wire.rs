@@ -85,7 +85,8 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len), field)
     }
 
-    /// A UTF-8 Encoded String. U+FEFF is a character like any other and stays [MQTT-1.5.4-3].
+    /// A UTF-8 Encoded String. U+FEFF is a character like any other and stays [MQTT-1.5.4-3],
+    /// [MQTT-1.5.3-3 of 3.1.1].
     #[inline]
     pub(crate) fn string(&mut self, field: Field) -> Result<&'a str, DecodeError> {
         let bytes = self.binary(field)?;
@@ -106,7 +107,7 @@ impl<'a> Reader<'a> {
         TopicName::parse(text).map_err(|error| topic_error(field, error))
     }
 
-    /// A topic filter.
+    /// A topic filter [MQTT-3.8.3-1] [MQTT-3.10.3-1], [MQTT-3.8.3-1 of 3.1.1].
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter<'a>, DecodeError> {
         let field = Field::TopicFilter;
         let bytes = self.binary(field)?;
@@ -215,9 +216,10 @@ impl<'o> Writer<'o> {
         self.bytes(&bytes[..len]);
     }
 
-    /// A string or binary data. The caller has seen to it that it fits.
+    /// A string or binary data. Whoever encodes has seen to it that it fits; lengths may be asked for without, and
+    /// what does not fit is then written as empty rather than with a length that is not its own.
     pub(crate) fn binary(&mut self, value: &[u8]) {
-        debug_assert!(value.len() <= MAX_BINARY, "checked before encoding");
+        let value = if value.len() > MAX_BINARY { &[] } else { value };
         self.u16(value.len() as u16);
         self.bytes(value);
     }

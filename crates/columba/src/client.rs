@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use columba_core::codec::{
-    Connect, ConnectProperties, Disconnect, List, Packet, QoS, ReasonCode, Subscribe, SubscribeItem,
-    SubscriptionId, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe, Version,
+    Connect, ConnectProperties, Disconnect, List, Packet, PacketId, QoS, ReasonCode, Subscribe,
+    SubscribeItem, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe,
+    Version,
 };
 use futures::Stream;
 use futures::channel::oneshot;
@@ -188,15 +189,15 @@ impl Client {
     /// Publishes a message. At QoS 1 and 2 this waits until the broker has taken responsibility for it.
     ///
     /// # Errors
-    /// The topic is none, the broker refused the message, or the connection has ended.
+    /// The topic is none, a property does not fit into a packet, the broker refused the message, or the connection
+    /// has ended.
     pub async fn send(&self, message: Publish) -> Result<(), ClientError> {
-        TopicName::parse(&message.topic).map_err(ClientError::Topic)?;
+        let topic = TopicName::parse(&message.topic).map_err(ClientError::Topic)?;
+        message.check(topic).map_err(ClientError::Encode)?;
         if message.qos == QoS::AtMostOnce {
             return self.enqueue(Outgoing::Publish(message, None)).await;
         }
-        let (id, answer) = self.expect()?;
-        self.enqueue(Outgoing::Publish(message, Some(id))).await?;
-        match self.answer(answer).await? {
+        match self.request(|id| Ok(Outgoing::Publish(message, Some(id)))).await? {
             Answer::Acknowledged(reason) if reason.is_error() => Err(ClientError::NotPublished(reason)),
             _ => Ok(()),
         }
@@ -221,12 +222,13 @@ impl Client {
         subscription_id: Option<SubscriptionId>,
     ) -> Result<QoS, ClientError> {
         let filter = TopicFilter::parse(filter).map_err(ClientError::Topic)?;
-        let (packet_id, answer) = self.expect()?;
-        let items = [SubscribeItem { filter, options }];
-        let user_properties = List::default();
-        let packet = Subscribe { packet_id, subscription_id, user_properties, filters: (&items).into() };
-        self.enqueue(encode(&Packet::Subscribe(packet))?).await?;
-        match self.reason(answer).await? {
+        let request = self.request(|packet_id| {
+            let items = [SubscribeItem { filter, options }];
+            let user_properties = List::default();
+            let packet = Subscribe { packet_id, subscription_id, user_properties, filters: (&items).into() };
+            encode(&Packet::Subscribe(packet))
+        });
+        match first_reason(&request.await?) {
             reason if reason.is_error() => Err(ClientError::NotSubscribed(reason)),
             reason => Ok(QoS::from_u8(reason.code()).unwrap_or_default()),
         }
@@ -238,10 +240,12 @@ impl Client {
     /// The filter is none, or the connection has ended.
     pub async fn unsubscribe(&self, filter: &str) -> Result<bool, ClientError> {
         let filters = [TopicFilter::parse(filter).map_err(ClientError::Topic)?];
-        let (packet_id, answer) = self.expect()?;
-        let packet = Unsubscribe { packet_id, user_properties: List::default(), filters: (&filters).into() };
-        self.enqueue(encode(&Packet::Unsubscribe(packet))?).await?;
-        Ok(self.reason(answer).await? == ReasonCode::Success)
+        let request = self.request(|packet_id| {
+            let packet =
+                Unsubscribe { packet_id, user_properties: List::default(), filters: (&filters).into() };
+            encode(&Packet::Unsubscribe(packet))
+        });
+        Ok(first_reason(&request.await?) == ReasonCode::Success)
     }
 
     /// The next message; `None` once the connection has ended and everything that came before is taken. At QoS 1
@@ -273,23 +277,38 @@ impl Client {
         poll_fn(|cx| self.inner.local.lock().poll_send(cx, &mut packet)).await
     }
 
-    fn expect(&self) -> Result<(columba_core::codec::PacketId, oneshot::Receiver<Answer>), ClientError> {
-        let mut state = self.inner.local.lock();
-        match &state.closed {
-            Some(error) => Err(error.clone()),
-            None => state.expect().ok_or(ClientError::TooManyInFlight),
-        }
-    }
-
-    async fn answer(&self, answer: oneshot::Receiver<Answer>) -> Result<Answer, ClientError> {
+    /// Sends the packet that `make` makes and waits for its answer.
+    async fn request(
+        &self,
+        make: impl FnOnce(PacketId) -> Result<Outgoing, ClientError>,
+    ) -> Result<Answer, ClientError> {
+        let (unsent, answer) = self.expect()?;
+        self.enqueue(make(unsent.id)?).await?;
+        // From here on the answer comes, whether anybody still waits for it or not.
+        std::mem::forget(unsent);
         answer.await.map_err(|_| self.inner.why_closed())
     }
 
-    async fn reason(&self, answer: oneshot::Receiver<Answer>) -> Result<ReasonCode, ClientError> {
-        match self.answer(answer).await? {
-            Answer::Reasons(reasons) => Ok(reasons.first().copied().unwrap_or(ReasonCode::UnspecifiedError)),
-            Answer::Acknowledged(_) | Answer::Connected { .. } => Ok(ReasonCode::UnspecifiedError),
+    fn expect(&self) -> Result<(Unsent<'_>, oneshot::Receiver<Answer>), ClientError> {
+        let local = &self.inner.local;
+        let mut state = local.lock();
+        if let Some(error) = &state.closed {
+            return Err(error.clone());
         }
+        let (id, answer) = state.expect().ok_or(ClientError::TooManyInFlight)?;
+        Ok((Unsent { local, id }, answer))
+    }
+}
+
+/// The packet identifier of a request that has not been made. Dropping it gives the identifier back.
+struct Unsent<'a> {
+    local: &'a Local,
+    id: PacketId,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.local.lock().forget(self.id);
     }
 }
 
@@ -342,6 +361,13 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+fn first_reason(answer: &Answer) -> ReasonCode {
+    match answer {
+        Answer::Reasons(reasons) => reasons.first().copied().unwrap_or(ReasonCode::UnspecifiedError),
+        Answer::Acknowledged(_) | Answer::Connected { .. } => ReasonCode::UnspecifiedError,
+    }
+}
 
 fn encode(packet: &Packet<'_>) -> Result<Outgoing, ClientError> {
     let mut bytes = Vec::new();

@@ -1,11 +1,11 @@
 //! The future that owns a broker and its transports and moves bytes between them. It decides nothing about MQTT.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use columba_core::codec::TopicName;
@@ -22,8 +22,9 @@ use crate::broker::{Command, Shared};
 use crate::client::ClientError;
 use crate::hooks::{Authenticate, Observe};
 use crate::listener::Listener;
-use crate::local::{Local, Outgoing};
-use crate::timer::Timer;
+use crate::local::{self, Local, Outgoing};
+use crate::ready::{Number, OneWaker, ReadyList};
+use crate::timer::{ThreadTimer, Timer};
 use crate::transport::Transport;
 
 /// Runs a broker while it is polled; finished when the broker has been shut down. Dropping it ends everything at
@@ -61,6 +62,8 @@ struct Link {
     unread: BytesMut,
     /// Output that the transport has not accepted.
     unsent: Chunks,
+    /// The transport has not accepted all, or has not passed on all that it accepted.
+    writing: bool,
     /// The core takes no input for now.
     paused: bool,
     /// What is unread has packets in it that the core has not looked at.
@@ -78,31 +81,14 @@ enum Io {
 struct Accepting {
     listener: Box<dyn Listener>,
     waker: Waker,
+    /// It has failed too often: until then it is not asked.
+    rest: Option<Time>,
 }
 
 /// A shutdown under way.
 struct Ending {
     until: Time,
     done: Vec<oneshot::Sender<()>>,
-}
-
-/// Who can be served: filled by wakers, emptied by the driver.
-struct ReadyList {
-    queue: Mutex<Vec<Arc<OneWaker>>>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    Link(usize),
-    Listener(usize),
-}
-
-/// Wakes the driver for one link or listener.
-struct OneWaker {
-    number: Number,
-    queued: AtomicBool,
-    list: Arc<ReadyList>,
 }
 
 /// Room for one read.
@@ -113,6 +99,8 @@ const TURNS: usize = 4;
 const ROUNDS: usize = 32;
 /// Connections accepted from one listener before it is another's turn.
 const ACCEPTS: usize = 64;
+/// How long a listener rests that has failed as often as this without a connection.
+const REST: Duration = Duration::from_millis(100);
 
 impl Driver {
     pub(crate) fn new(
@@ -125,7 +113,7 @@ impl Driver {
         Self {
             core,
             started: Instant::now(),
-            ready: Arc::new(ReadyList { queue: Mutex::default(), shared: shared.clone() }),
+            ready: Arc::new(ReadyList::new(shared.clone())),
             shared,
             links: Vec::new(),
             listeners: Slab::new(),
@@ -153,12 +141,10 @@ impl Driver {
         busy |= self.run_verdicts(cx, now);
         busy |= self.run_timer(cx, now);
         let mut batch = std::mem::take(&mut self.batch);
-        std::mem::swap(&mut batch, &mut self.ready.lock());
+        self.ready.swap(&mut batch);
         busy |= !batch.is_empty();
         for waker in batch.drain(..) {
-            // Before it is served: whatever happens from here on is for the next round.
-            waker.queued.swap(false, Ordering::AcqRel);
-            match waker.number {
+            match waker.begin() {
                 Number::Link(at) => self.serve(at, now),
                 Number::Listener(at) => self.accept(at, now),
             }
@@ -227,6 +213,7 @@ impl Driver {
             waker: waker.clone(),
             unread: BytesMut::new(),
             unsent: Chunks::new(),
+            writing: false,
             paused: false,
             retry: false,
             more: false,
@@ -246,24 +233,29 @@ impl Driver {
         }
         let entry = self.listeners.vacant_entry();
         let waker = self.ready.waker(Number::Listener(entry.key()));
-        entry.insert(Accepting { listener, waker: waker.clone() });
+        entry.insert(Accepting { listener, waker: waker.clone(), rest: None });
         waker.wake();
     }
 
     fn accept(&mut self, at: usize, now: Time) {
+        let mut failures = 0;
         for _ in 0..ACCEPTS {
-            let Some(Accepting { listener, waker }) = self.listeners.get_mut(at) else {
+            let Some(Accepting { listener, waker, rest: None }) = self.listeners.get_mut(at) else {
                 return;
             };
             match listener.poll_accept(&mut Context::from_waker(waker)) {
                 Poll::Ready(Ok((transport, peer))) => self.attach(Io::Transport(transport), peer, now),
-                // A listener that keeps failing waits, within itself, before it is ready again.
-                Poll::Ready(Err(_)) => {}
+                // One connection less. Whether the next one fares better shows when it is tried.
+                Poll::Ready(Err(_)) => failures += 1,
                 Poll::Pending => return,
             }
         }
-        if let Some(accepting) = self.listeners.get(at) {
-            accepting.waker.wake_by_ref();
+        if let Some(accepting) = self.listeners.get_mut(at) {
+            if failures == ACCEPTS {
+                accepting.rest = Some(now + REST);
+            } else {
+                accepting.waker.wake_by_ref();
+            }
         }
     }
 
@@ -273,7 +265,7 @@ impl Driver {
             return;
         };
         let key = link.key;
-        if !link.unsent.is_empty() || link.closing {
+        if link.writing || link.closing {
             if !self.flush(at) {
                 return;
             }
@@ -308,8 +300,7 @@ impl Driver {
                 buffer.reserve(if shared { READ_SIZE } else { READ_SIZE.max(buffer.len()) });
                 match transport.poll_read(&mut Context::from_waker(&link.waker), buffer) {
                     Poll::Ready(Ok(count)) if count > 0 => {}
-                    Poll::Pending => return,
-                    Poll::Ready(_) => return self.lost(at, now),
+                    outcome => return self.nothing_read(at, &outcome, now),
                 }
             }
             let intake = self.core.receive(now, link.key, buffer);
@@ -328,6 +319,18 @@ impl Driver {
         // There may be more, but it is another's turn.
         if let Some(link) = &self.links[at] {
             link.waker.wake_by_ref();
+        }
+    }
+
+    fn nothing_read(&mut self, at: usize, outcome: &Poll<io::Result<usize>>, now: Time) {
+        // What a transport appends without saying so is never taken for another's.
+        self.input.clear();
+        if let (Poll::Ready(Ok(_)), Some(Link { key, .. })) = (outcome, &self.links[at]) {
+            // The other side may only have ended its sending, and wait for the answers.
+            self.transmit(*key, now);
+        }
+        if outcome.is_ready() {
+            self.lost(at, now);
         }
     }
 
@@ -356,11 +359,12 @@ impl Driver {
             // What came meanwhile goes behind what was not taken.
             taken.append(&mut state.outgoing);
             state.outgoing = taken;
-            state.wake_senders();
             if !paused && !state.outgoing.is_empty() {
                 state.wake_driver();
             }
-            state.closed.is_some()
+            let gone = state.closed.is_some();
+            local::wake(state);
+            gone
         };
         if gone {
             return self.lost(at, now);
@@ -377,8 +381,10 @@ impl Driver {
                 self.input.clear();
                 self.input.extend_from_slice(bytes);
                 let intake = self.core.receive(now, key, &mut self.input);
+                let taken = self.input.is_empty();
                 self.input.clear();
-                intake
+                // The packet that makes the core pause is taken; it is the next one that waits.
+                if taken && intake == Intake::Paused { Intake::Open } else { intake }
             }
             Outgoing::Publish(publish, id) => match TopicName::parse(&publish.topic) {
                 Ok(topic) => publish.with_packet(topic, *id, |packet| {
@@ -461,8 +467,8 @@ impl Driver {
             let Some(link) = self.links.get_mut(at).and_then(Option::as_mut) else {
                 return;
             };
-            if !link.unsent.is_empty() {
-                // It is sent first; the transport says when.
+            if link.writing {
+                // What is under way is sent first; the transport says when.
                 return;
             }
             if let Io::Local(local) = &link.io
@@ -472,8 +478,9 @@ impl Driver {
                 local.deliver(&mut self.output);
                 if flow == Flow::Close {
                     self.lost(at, now);
+                    return;
                 }
-                return;
+                return self.resume(at);
             }
             let flow = self.core.poll_transmit(now, key, &mut self.output);
             link.closing = flow == Flow::Close;
@@ -489,6 +496,7 @@ impl Driver {
                             }
                             Poll::Pending => {
                                 link.unsent = std::mem::take(&mut self.output);
+                                link.writing = true;
                                 return;
                             }
                         }
@@ -534,13 +542,11 @@ impl Driver {
             return true;
         };
         let mut cx = Context::from_waker(&link.waker);
-        let mut outcome = if link.unsent.is_empty() {
-            Poll::Ready(Ok(()))
-        } else {
-            transport.poll_write(&mut cx, &mut link.unsent)
-        };
+        let mut outcome =
+            if link.writing { transport.poll_write(&mut cx, &mut link.unsent) } else { Poll::Ready(Ok(())) };
         if matches!(outcome, Poll::Ready(Ok(()))) {
             link.unsent = Chunks::new();
+            link.writing = false;
             if !link.closing {
                 return true;
             }
@@ -567,8 +573,15 @@ impl Driver {
             self.core.handle_timeout(now);
             busy = true;
         }
+        for (_, Accepting { rest, waker, .. }) in &mut self.listeners {
+            if rest.is_some_and(|until| until <= now) {
+                *rest = None;
+                waker.wake_by_ref();
+            }
+        }
         let ending = self.ending.as_ref().map(|ending| ending.until);
-        let next = self.core.poll_timeout().into_iter().chain(ending).min();
+        let resting = self.listeners.iter().filter_map(|(_, accepting)| accepting.rest);
+        let next = self.core.poll_timeout().into_iter().chain(ending).chain(resting).min();
         if next != self.deadline {
             self.deadline = next;
             self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
@@ -619,7 +632,9 @@ impl Driver {
         self.listeners.clear();
         self.subscribers.clear();
         self.verdicts.clear();
-        self.ready.lock().clear();
+        self.observers.clear();
+        self.timer = Box::new(ThreadTimer::new());
+        self.ready.close();
         // Whoever waits is told last, when everything is dropped.
         for done in self.ending.take().into_iter().flat_map(|ending| ending.done) {
             let _ = done.send(());
@@ -638,29 +653,6 @@ impl Link {
     fn gone(self) {
         if let Io::Local(local) = self.io {
             local.close(ClientError::Closed);
-        }
-    }
-}
-
-impl ReadyList {
-    fn waker(self: &Arc<Self>, number: Number) -> Waker {
-        Waker::from(Arc::new(OneWaker { number, queued: AtomicBool::new(false), list: self.clone() }))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OneWaker>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for OneWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.list.lock().push(self.clone());
-            self.list.shared.waker.wake();
         }
     }
 }

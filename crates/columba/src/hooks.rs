@@ -21,7 +21,8 @@ use futures::future::BoxFuture;
 /// # drop(builder);
 /// ```
 pub trait Authenticate: Send + Sync + 'static {
-    /// The answer to one request. The future is dropped if the client leaves meanwhile.
+    /// The answer to one request. The client is sent away when [`Limits::connect_timeout`](crate::Limits::connect_timeout)
+    /// is over; an answer that comes later is ignored.
     fn authenticate(&self, request: AuthRequest) -> BoxFuture<'static, Verdict>;
 }
 

@@ -38,6 +38,7 @@ mod listener;
 mod local;
 pub mod memory;
 mod message;
+mod ready;
 #[cfg(feature = "smol")]
 pub mod smol;
 mod timer;

@@ -13,8 +13,8 @@ pub trait Listener: Send + 'static {
     /// The next connection. `Pending` wakes the task when there may be one.
     ///
     /// # Errors
-    /// One connection could not be accepted, which the broker reports and takes as a passing state (out of file
-    /// descriptors, say): it asks again a little later.
+    /// One connection could not be accepted. The broker goes on with the next; a listener that does nothing but fail
+    /// (out of file descriptors, say) is asked again a little later.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>>;
 
     /// Where it listens, with the port it really has, in the form `tcp 127.0.0.1:1883`.

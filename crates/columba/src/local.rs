@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) driver: Option<Waker>,
     /// Whoever waits for an acknowledgement, by packet identifier.
     waiting: HashMap<PacketId, oneshot::Sender<Answer>>,
+    /// How many more messages above QoS 0 the broker takes before it has acknowledged one [MQTT-3.3.4-7].
+    quota: u16,
     last_id: u16,
     /// QoS 2 messages received whose PUBREL is due, so that one sent again is not taken for another.
     unreleased: Vec<PacketId>,
@@ -78,9 +80,11 @@ impl Local {
         while let Some(piece) = out.take_chunk() {
             state.take_piece(piece, out);
         }
-        state.wake_receivers();
-        state.blocked = state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
-        state.blocked
+        // Once it has enough, it has until it has taken half of it.
+        state.blocked |= state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
+        let blocked = state.blocked;
+        wake(state);
+        blocked
     }
 
     /// Nothing more comes.
@@ -89,10 +93,29 @@ impl Local {
         state.closed.get_or_insert(why);
         state.waiting.clear();
         state.connected = None;
-        state.wake_receivers();
-        state.senders.drain(..).for_each(Waker::wake);
         state.driver = None;
+        wake(state);
     }
+}
+
+/// Wakes whoever can go on, outside of the lock: a waker may run the task it wakes, or drop it, and a client in it.
+pub(crate) fn wake(mut state: MutexGuard<'_, State>) {
+    let closed = state.closed.is_some();
+    let receivers = if closed || !state.messages.is_empty() {
+        // One task that reads is the usual case, and its place is kept.
+        let one = state.receivers.pop();
+        let more = if state.receivers.is_empty() { Vec::new() } else { std::mem::take(&mut state.receivers) };
+        more.into_iter().chain(one)
+    } else {
+        Vec::new().into_iter().chain(None)
+    };
+    let senders = if closed || state.outgoing.len() < MAX_OUTGOING {
+        std::mem::take(&mut state.senders)
+    } else {
+        Vec::new()
+    };
+    drop(state);
+    receivers.chain(senders).for_each(Waker::wake);
 }
 
 impl State {
@@ -105,10 +128,14 @@ impl State {
         if let Some(error) = &self.closed {
             return Poll::Ready(Err(error.clone()));
         }
-        if self.outgoing.len() >= MAX_OUTGOING {
-            self.senders.push(cx.waker().clone());
+        let counted = matches!(packet, Some(Outgoing::Publish(_, Some(_))));
+        if self.outgoing.len() >= MAX_OUTGOING || (counted && self.quota == 0) {
+            if !self.senders.last().is_some_and(|last| last.will_wake(cx.waker())) {
+                self.senders.push(cx.waker().clone());
+            }
             return Poll::Pending;
         }
+        self.quota -= u16::from(counted);
         self.outgoing.extend(packet.take());
         self.wake_driver();
         Poll::Ready(Ok(()))
@@ -118,13 +145,6 @@ impl State {
     fn send_now(&mut self, packet: Vec<u8>) {
         self.outgoing.push_back(Outgoing::Encoded(packet));
         self.wake_driver();
-    }
-
-    /// The driver has taken packets: there is room.
-    pub(crate) fn wake_senders(&mut self) {
-        if self.outgoing.len() < MAX_OUTGOING {
-            self.senders.drain(..).for_each(Waker::wake);
-        }
     }
 
     pub(crate) fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
@@ -165,6 +185,11 @@ impl State {
         Some((id, receiver))
     }
 
+    /// The request with this packet identifier is not made after all.
+    pub(crate) fn forget(&mut self, id: PacketId) {
+        self.waiting.remove(&id);
+    }
+
     pub(crate) fn expect_connected(&mut self) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
         self.connected = Some(sender);
@@ -174,12 +199,6 @@ impl State {
     pub(crate) fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
-        }
-    }
-
-    fn wake_receivers(&mut self) {
-        if !self.messages.is_empty() || self.closed.is_some() {
-            self.receivers.drain(..).for_each(Waker::wake);
         }
     }
 
@@ -247,6 +266,7 @@ impl State {
     fn take_answer(&mut self, packet: &Packet<'_>) {
         match packet {
             Packet::ConnAck(packet) if packet.reason == ReasonCode::Success => {
+                self.quota = packet.properties.receive_maximum.map_or(u16::MAX, Into::into);
                 let answer = Answer::Connected {
                     session_present: packet.session_present,
                     client_id: packet.properties.assigned_client_id.map(Into::into),
@@ -272,6 +292,7 @@ impl State {
     }
 
     fn acknowledged(&mut self, ack: &Ack<'_>) {
+        self.quota = self.quota.saturating_add(1);
         self.answer(ack.packet_id, Answer::Acknowledged(ack.reason));
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use columba_core::codec::{
-    self, MessageProperties, PacketId, PayloadFormat, QoS, SubscriptionId, TopicName, Version,
+    self, EncodeError, MessageProperties, PacketId, PayloadFormat, QoS, SubscriptionId, TopicName, Version,
 };
 
 /// A message to be published. Made from a topic and a payload; everything else is optional.
@@ -46,6 +46,12 @@ pub struct Message {
     flags: u8,
     topic: Range<usize>,
 }
+
+/// A fixed header, and a packet, cannot be larger.
+const LARGEST_HEADER: usize = 5;
+const LARGEST: usize = 268_435_455 + LARGEST_HEADER;
+/// A payload that leaves room for any topic.
+const SURELY_FITS: usize = LARGEST - (128 << 10);
 
 impl Publish {
     /// A message at QoS 0. The payload is shared, not copied, where it is [`Bytes`].
@@ -103,6 +109,21 @@ impl Publish {
 
     fn properties(&mut self) -> &mut Properties {
         self.properties.get_or_insert_default()
+    }
+
+    /// Whether every subscriber can be sent this message.
+    pub(crate) fn check(&self, topic: TopicName<'_>) -> Result<(), EncodeError> {
+        if self.properties.is_none() && self.payload.len() < SURELY_FITS {
+            return Ok(());
+        }
+        let packet_id = (self.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
+        self.with_packet(topic, packet_id, |packet| {
+            packet.check(Version::V5)?;
+            match packet.encoded_len(Version::V5) {
+                len if len > LARGEST => Err(EncodeError::PacketTooLarge { remaining: len - LARGEST_HEADER }),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Runs `run` with the message as a packet.

@@ -75,8 +75,11 @@ impl Drop for ThreadTimer {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // The thread ends at once; that it panicked is not this thread's matter.
-            let _ = thread.join();
+            // A driver may be dropped by the very waker that this thread calls.
+            if thread.thread().id() != std::thread::current().id() {
+                // The thread ends at once; that it panicked is not this thread's matter.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -89,10 +92,14 @@ impl Shared {
             state = match state.deadline {
                 Some(deadline) if deadline <= now => {
                     if let Some(waker) = state.waker.take() {
+                        // Outside of the lock: it may run the driver, or drop it.
+                        drop(state);
                         waker.wake();
+                        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+                    } else {
+                        // The driver takes the deadline off, or sets the next.
+                        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
                     }
-                    // The driver takes the deadline off, or sets the next.
-                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
                 }
                 Some(deadline) => {
                     let waited = self.changed.wait_timeout(state, deadline - now);

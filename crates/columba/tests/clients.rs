@@ -50,7 +50,8 @@ fn messages_of_one_publisher_keep_their_order() {
         let subscriber = connect(&broker, "subscriber").await;
         for qos in EVERY_QOS {
             subscriber.subscribe("#", qos).await.unwrap();
-            let sends = (0..3000).map(|number| publisher.send(Publish::new("n", number.to_string()).qos(qos)));
+            let sends =
+                (0..3000).map(|number| publisher.send(Publish::new("n", number.to_string()).qos(qos)));
             try_join_all(sends).await.unwrap();
             for number in 0..3000 {
                 assert_eq!(text(&next(&subscriber).await), number.to_string());
@@ -159,7 +160,10 @@ fn a_large_payload_is_never_copied() {
             let payload = Bytes::from(vec![b'x'; 1 << 20]);
             // A neighbour on either side, so that its place among others does not matter.
             publisher.publish("big", "before").await.unwrap();
-            publisher.send(Publish::new("big", payload.clone()).qos(qos).user_property("a", "b")).await.unwrap();
+            publisher
+                .send(Publish::new("big", payload.clone()).qos(qos).user_property("a", "b"))
+                .await
+                .unwrap();
             publisher.publish("big", "after").await.unwrap();
             for subscriber in &subscribers {
                 assert_eq!(text(&next(subscriber).await), "before");
@@ -198,7 +202,8 @@ fn a_will_is_published_when_the_client_is_dropped() {
     world.run(async {
         let watcher = connect(&broker, "watcher").await;
         watcher.subscribe("gone/#", QoS::ExactlyOnce).await.unwrap();
-        let will = Publish::new("gone/a", "bye").qos(QoS::ExactlyOnce).retain(true).content_type("text/plain");
+        let will =
+            Publish::new("gone/a", "bye").qos(QoS::ExactlyOnce).retain(true).content_type("text/plain");
         let client = broker.client("a").will(will, 0).connect().await.unwrap();
         let clone = client.clone();
         drop(client);
@@ -260,8 +265,16 @@ fn a_session_outlives_its_client() {
         assert!(!first.session_present());
         first.subscribe("a", QoS::AtLeastOnce).await.unwrap();
         drop(first);
-        while broker.clients().await.unwrap().iter().any(|info| info.session_expiry > 0 && info.connection.is_some()) {}
-        for (payload, qos) in [("zero", QoS::AtMostOnce), ("one", QoS::AtLeastOnce), ("two", QoS::ExactlyOnce)] {
+        while broker
+            .clients()
+            .await
+            .unwrap()
+            .iter()
+            .any(|info| info.session_expiry > 0 && info.connection.is_some())
+        {}
+        for (payload, qos) in
+            [("zero", QoS::AtMostOnce), ("one", QoS::AtLeastOnce), ("two", QoS::ExactlyOnce)]
+        {
             publisher.send(Publish::new("a", payload).qos(qos)).await.unwrap();
         }
 
@@ -370,7 +383,10 @@ fn a_client_is_a_stream() {
         let got: Vec<_> = client.by_ref().take(2).collect().await;
         assert_eq!(got.iter().map(text).collect::<Vec<_>>(), ["one", "two"]);
         broker.disconnect("client", ReasonCode::AdministrativeAction).await.unwrap();
-        assert_eq!(client.by_ref().map(|message| text(&message).to_owned()).collect::<Vec<_>>().await, ["three"]);
+        assert_eq!(
+            client.by_ref().map(|message| text(&message).to_owned()).collect::<Vec<_>>().await,
+            ["three"]
+        );
         assert!(client.next().await.is_none(), "it stays at its end");
     });
 }
@@ -480,7 +496,10 @@ fn what_the_broker_refuses_comes_back_with_its_reason() {
             assert_eq!(result, Err(ClientError::NotPublished(refused)));
         }
         client.publish("closed/t", "").await.expect("there is no answer at QoS 0");
-        client.send(Publish::new("nobody", "").qos(QoS::AtLeastOnce)).await.expect("no subscriber is no error");
+        client
+            .send(Publish::new("nobody", "").qos(QoS::AtLeastOnce))
+            .await
+            .expect("no subscriber is no error");
         let will = broker.client("other").will(Publish::new("closed/t", ""), 0).connect().await;
         assert_eq!(will.map(drop), Err(ClientError::Refused(refused)));
         assert_eq!(broker.metrics().await.unwrap().publishes_refused, 3);
@@ -581,11 +600,13 @@ fn connecting_that_is_given_up_leaves_nothing() {
 
 #[test]
 fn the_brokers_receive_maximum_is_kept() {
-    let (broker, mut world) = World::with(Broker::builder().configure(|config| config.limits.receive_maximum = 2));
+    let (broker, mut world) =
+        World::with(Broker::builder().configure(|config| config.limits.receive_maximum = 2));
     world.run(async {
         let client = connect(&broker, "client").await;
         client.subscribe("#", QoS::ExactlyOnce).await.unwrap();
-        let sends = (0..100).map(|number| client.send(Publish::new("n", number.to_string()).qos(QoS::ExactlyOnce)));
+        let sends =
+            (0..100).map(|number| client.send(Publish::new("n", number.to_string()).qos(QoS::ExactlyOnce)));
         try_join_all(sends).await.expect("the broker is not given more than it takes");
         for number in 0..100 {
             assert_eq!(text(&next(&client).await), number.to_string());
@@ -601,7 +622,8 @@ fn the_clients_receive_maximum_is_kept() {
         let client = broker.client("client").receive_maximum(maximum).connect().await.unwrap();
         client.subscribe("#", QoS::ExactlyOnce).await.unwrap();
         let qos = [QoS::ExactlyOnce, QoS::AtLeastOnce, QoS::AtMostOnce];
-        let sends = (0..90).map(|number| client.send(Publish::new("n", number.to_string()).qos(qos[number % 3])));
+        let sends =
+            (0..90).map(|number| client.send(Publish::new("n", number.to_string()).qos(qos[number % 3])));
         try_join_all(sends).await.unwrap();
         for number in 0..90 {
             assert_eq!(text(&next(&client).await), number.to_string());

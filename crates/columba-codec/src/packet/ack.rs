@@ -6,8 +6,7 @@ use crate::check;
 use crate::property::{Block, Holder};
 use crate::wire::{Reader, Writer};
 use crate::{
-    DecodeError, EncodeError, List, PacketId, PacketType, Property, ReasonCode, UserProperty,
-    Version,
+    DecodeError, EncodeError, List, PacketId, PacketType, Property, ReasonCode, UserProperty, Version,
 };
 
 /// A step in the acknowledgement of a PUBLISH.
@@ -45,12 +44,7 @@ pub fn encode_ack(
 impl<'a> Ack<'a> {
     /// Success, without properties.
     pub const fn new(packet_id: PacketId) -> Self {
-        Self {
-            packet_id,
-            reason: ReasonCode::Success,
-            reason_string: None,
-            user_properties: List::EMPTY,
-        }
+        Self { packet_id, reason: ReasonCode::Success, reason_string: None, user_properties: List::EMPTY }
     }
 
     /// Decodes what follows the fixed header of a PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -112,11 +106,7 @@ impl<'a> Ack<'a> {
         Ok(())
     }
 
-    pub(super) fn check(
-        &self,
-        packet_type: PacketType,
-        version: Version,
-    ) -> Result<(), EncodeError> {
+    pub(super) fn check(&self, packet_type: PacketType, version: Version) -> Result<(), EncodeError> {
         if version < Version::V5 {
             return Ok(());
         }

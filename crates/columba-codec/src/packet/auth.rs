@@ -4,9 +4,7 @@ use super::{check_reason, encodable, finish, read_reason};
 use crate::check;
 use crate::property::{Block, Holder};
 use crate::wire::{Reader, Writer};
-use crate::{
-    DecodeError, EncodeError, List, PacketType, Property, ReasonCode, UserProperty, Version,
-};
+use crate::{DecodeError, EncodeError, List, PacketType, Property, ReasonCode, UserProperty, Version};
 
 /// A step of enhanced authentication.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,8 +7,7 @@ use crate::check;
 use crate::property::{Block, Holder};
 use crate::wire::{Reader, Writer};
 use crate::{
-    DecodeError, EncodeError, Field, List, PacketType, Property, QoS, ReasonCode, UserProperty,
-    Version,
+    DecodeError, EncodeError, Field, List, PacketType, Property, QoS, ReasonCode, UserProperty, Version,
 };
 
 /// The server's answer to CONNECT.
@@ -187,18 +186,9 @@ impl<'a> ConnAckProperties<'a> {
         writer.string_property(Property::AssignedClientIdentifier, self.assigned_client_id);
         writer.u16_property(Property::TopicAliasMaximum, self.topic_alias_maximum);
         writer.string_property(Property::ReasonString, self.reason_string);
-        writer.flag_property(
-            Property::WildcardSubscriptionAvailable,
-            self.wildcard_subscription_available,
-        );
-        writer.flag_property(
-            Property::SubscriptionIdentifiersAvailable,
-            self.subscription_ids_available,
-        );
-        writer.flag_property(
-            Property::SharedSubscriptionAvailable,
-            self.shared_subscription_available,
-        );
+        writer.flag_property(Property::WildcardSubscriptionAvailable, self.wildcard_subscription_available);
+        writer.flag_property(Property::SubscriptionIdentifiersAvailable, self.subscription_ids_available);
+        writer.flag_property(Property::SharedSubscriptionAvailable, self.shared_subscription_available);
         writer.u16_property(Property::ServerKeepAlive, self.server_keep_alive);
         writer.string_property(Property::ResponseInformation, self.response_information);
         writer.string_property(Property::ServerReference, self.server_reference);

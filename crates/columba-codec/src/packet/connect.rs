@@ -110,7 +110,7 @@ impl<'a> Connect<'a> {
     pub fn decode(flags: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let packet = PacketType::Connect;
         let mut reader = Reader::new(body);
-        // First of all, as an unknown version may mean anything by the rest [MQTT-3.1.2-2].
+        // First of all, as an unknown version may mean anything by the rest [MQTT-3.1.2-2], [MQTT-3.1.2-2 of 3.1.1].
         let (version, bridge) = read_protocol(&mut reader)?;
         packet.check_flags(flags, version)?;
         let flags = Flags(reader.u8(Field::ConnectFlags)?);
@@ -123,38 +123,25 @@ impl<'a> Connect<'a> {
         // The payload, in this order [MQTT-3.1.3-1]. The client id is there, even if it is empty [MQTT-3.1.3-3],
         // [MQTT-3.1.3-4].
         let client_id = reader.string(Field::ClientId)?;
-        // [MQTT-3.1.2-9]
-        let will = if flags.has(Flags::WILL) {
-            Some(Will::decode(flags, version, &mut reader)?)
-        } else {
-            None
-        };
+        // [MQTT-3.1.2-9], [MQTT-3.1.2-9 of 3.1.1]
+        let will =
+            if flags.has(Flags::WILL) { Some(Will::decode(flags, version, &mut reader)?) } else { None };
         // 3.1 lets a packet end before a user name or password that its flags announce.
         let is_there = |reader: &Reader<'_>| version > Version::V3_1 || !reader.is_empty();
         let mut username = None;
         if flags.has(Flags::USERNAME) && is_there(&reader) {
-            // [MQTT-3.1.2-17], [MQTT-3.1.3-12], [MQTT-3.1.3-11 of 3.1.1]
+            // [MQTT-3.1.2-17], [MQTT-3.1.3-12]; [MQTT-3.1.2-19 of 3.1.1], [MQTT-3.1.3-11 of 3.1.1]
             username = Some(reader.string(Field::Username)?);
         }
         let mut password = None;
         if flags.has(Flags::PASSWORD) && is_there(&reader) {
-            // [MQTT-3.1.2-19]
+            // [MQTT-3.1.2-19], [MQTT-3.1.2-21 of 3.1.1]
             password = Some(reader.binary(Field::Password)?);
         }
-        // [MQTT-3.1.2-16], [MQTT-3.1.2-18]
+        // [MQTT-3.1.2-16], [MQTT-3.1.2-18]; [MQTT-3.1.2-18 of 3.1.1], [MQTT-3.1.2-20 of 3.1.1]
         finish(packet, reader)?;
         let clean_start = flags.has(Flags::CLEAN_START);
-        Ok(Self {
-            version,
-            bridge,
-            clean_start,
-            keep_alive,
-            client_id,
-            will,
-            username,
-            password,
-            properties,
-        })
+        Ok(Self { version, bridge, clean_start, keep_alive, client_id, will, username, password, properties })
     }
 
     /// Appends the encoded packet to `out`, for the version it asks for; what that does not have is left out.
@@ -256,8 +243,7 @@ impl<'a> ConnectProperties<'a> {
         writer.u16_property(Property::ReceiveMaximum, self.receive_maximum.map(Into::into));
         writer.u32_property(Property::MaximumPacketSize, self.maximum_packet_size.map(Into::into));
         writer.u16_property(Property::TopicAliasMaximum, self.topic_alias_maximum);
-        writer
-            .flag_property(Property::RequestResponseInformation, self.request_response_information);
+        writer.flag_property(Property::RequestResponseInformation, self.request_response_information);
         writer.flag_property(Property::RequestProblemInformation, self.request_problem_information);
         writer.string_property(Property::AuthenticationMethod, self.authentication_method);
         writer.binary_property(Property::AuthenticationData, self.authentication_data);
@@ -266,11 +252,7 @@ impl<'a> ConnectProperties<'a> {
 }
 
 impl<'a> Will<'a> {
-    fn decode(
-        flags: Flags,
-        version: Version,
-        reader: &mut Reader<'a>,
-    ) -> Result<Self, DecodeError> {
+    fn decode(flags: Flags, version: Version, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         // [MQTT-3.1.2-12], [MQTT-3.1.2-14 of 3.1.1]
         let qos = QoS::from_u8(flags.will_qos()).ok_or(DecodeError::WillQoS)?;
         let mut delay = None;
@@ -328,11 +310,12 @@ impl Flags {
             return Ok(());
         }
         if self.has(Self::RESERVED) {
-            // [MQTT-3.1.2-3]
+            // [MQTT-3.1.2-3], [MQTT-3.1.2-3 of 3.1.1]
             return Err(DecodeError::ReservedConnectFlag);
         }
         if !self.has(Self::WILL) && self.has(Self::WILL_QOS | Self::WILL_RETAIN) {
-            // [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT-3.1.2-15 of 3.1.1]
+            // [MQTT-3.1.2-11], [MQTT-3.1.2-13]; [MQTT-3.1.2-11 of 3.1.1], [MQTT-3.1.2-13 of 3.1.1],
+            // [MQTT-3.1.2-15 of 3.1.1]
             return Err(DecodeError::WillFlagsWithoutWill);
         }
         Ok(())
@@ -340,9 +323,10 @@ impl Flags {
 
     fn of(connect: &Connect<'_>) -> Self {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let will = connect.will.as_ref().map_or(0, |will| {
-            Self::WILL | flag(will.retain, Self::WILL_RETAIN) | (will.qos as u8) << 3
-        });
+        let will = connect
+            .will
+            .as_ref()
+            .map_or(0, |will| Self::WILL | flag(will.retain, Self::WILL_RETAIN) | (will.qos as u8) << 3);
         Self(
             will | flag(connect.username.is_some(), Self::USERNAME)
                 | flag(connect.password.is_some(), Self::PASSWORD)

@@ -4,9 +4,7 @@ use super::{check_reason, encodable, finish, read_reason};
 use crate::check;
 use crate::property::{Block, Holder};
 use crate::wire::{Reader, Writer};
-use crate::{
-    DecodeError, EncodeError, List, PacketType, Property, ReasonCode, UserProperty, Version,
-};
+use crate::{DecodeError, EncodeError, List, PacketType, Property, ReasonCode, UserProperty, Version};
 
 /// The last packet of a connection.
 #[derive(Clone, Debug, PartialEq)]

@@ -142,8 +142,7 @@ impl FixedHeader {
                 None => return Ok(None),
             },
         };
-        let header =
-            Self { packet_type, flags: first & 0x0F, len: 1 + len, remaining: remaining as usize };
+        let header = Self { packet_type, flags: first & 0x0F, len: 1 + len, remaining: remaining as usize };
         if header.total() > limit {
             return Err(DecodeError::PacketTooLarge { size: header.total(), limit });
         }

@@ -64,11 +64,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// The first thing found wrong. Only what this packet alone can break is found: whether it may come now, and
     /// from this side, is for the connection to judge.
-    pub fn decode(
-        header: FixedHeader,
-        body: &'a [u8],
-        version: Version,
-    ) -> Result<Self, DecodeError> {
+    pub fn decode(header: FixedHeader, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
         let flags = header.flags;
         let packet_type = header.packet_type;
         let ack = || Ack::decode(packet_type, flags, body, version);
@@ -82,9 +78,7 @@ impl<'a> Packet<'a> {
             PacketType::PubComp => Self::PubComp(ack()?),
             PacketType::Subscribe => Self::Subscribe(Subscribe::decode(flags, body, version)?),
             PacketType::SubAck => Self::SubAck(SubAck::decode(flags, body, version)?),
-            PacketType::Unsubscribe => {
-                Self::Unsubscribe(Unsubscribe::decode(flags, body, version)?)
-            }
+            PacketType::Unsubscribe => Self::Unsubscribe(Unsubscribe::decode(flags, body, version)?),
             PacketType::UnsubAck => Self::UnsubAck(UnsubAck::decode(flags, body, version)?),
             PacketType::PingReq => {
                 decode_empty(packet_type, flags, body, version)?;
@@ -220,11 +214,7 @@ macro_rules! encodable {
 use encodable;
 
 /// Appends a packet whose content has been checked and is what `write` writes.
-fn encode_body(
-    first: u8,
-    out: &mut Vec<u8>,
-    write: impl Fn(&mut Writer<'_>),
-) -> Result<(), EncodeError> {
+fn encode_body(first: u8, out: &mut Vec<u8>, write: impl Fn(&mut Writer<'_>)) -> Result<(), EncodeError> {
     let remaining = Writer::count(&write);
     if remaining > MAX_VARINT {
         return Err(EncodeError::PacketTooLarge { remaining });
@@ -243,12 +233,7 @@ fn body_len(write: impl FnOnce(&mut Writer<'_>)) -> usize {
 }
 
 /// PINGREQ and PINGRESP: nothing but a fixed header.
-fn decode_empty(
-    packet: PacketType,
-    flags: u8,
-    body: &[u8],
-    version: Version,
-) -> Result<(), DecodeError> {
+fn decode_empty(packet: PacketType, flags: u8, body: &[u8], version: Version) -> Result<(), DecodeError> {
     packet.check_flags(flags, version)?;
     finish(packet, Reader::new(body))
 }
@@ -272,9 +257,5 @@ fn read_reason(packet: PacketType, reader: &mut Reader<'_>) -> Result<ReasonCode
 
 /// Whether `packet` may have `reason`.
 fn check_reason(packet: PacketType, reason: ReasonCode) -> Result<(), EncodeError> {
-    if reason.is_valid_in(packet) {
-        Ok(())
-    } else {
-        Err(EncodeError::ReasonCode { packet, reason })
-    }
+    if reason.is_valid_in(packet) { Ok(()) } else { Err(EncodeError::ReasonCode { packet, reason }) }
 }

@@ -266,10 +266,7 @@ impl PublishHead<'_> {
 
 /// The topic name; an empty one is for 5.0 only, where an alias must stand for it.
 #[inline]
-fn read_topic<'a>(
-    reader: &mut Reader<'a>,
-    version: Version,
-) -> Result<Option<TopicName<'a>>, DecodeError> {
+fn read_topic<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Option<TopicName<'a>>, DecodeError> {
     let mut ahead = *reader;
     if ahead.u16(Field::TopicName)? > 0 {
         // [MQTT-3.3.2-2]

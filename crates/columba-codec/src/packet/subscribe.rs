@@ -5,8 +5,8 @@ use crate::check;
 use crate::property::{Block, Holder};
 use crate::wire::{Reader, Writer};
 use crate::{
-    DecodeError, EncodeError, Field, List, PacketId, PacketType, Property, ReasonCode,
-    SubscriptionId, SubscriptionOptions, TopicFilter, UserProperty, Version,
+    DecodeError, EncodeError, Field, List, PacketId, PacketType, Property, ReasonCode, SubscriptionId,
+    SubscriptionOptions, TopicFilter, UserProperty, Version,
 };
 
 /// A request for subscriptions.
@@ -119,8 +119,7 @@ impl<'a> Subscribe<'a> {
         if version < Version::V5 {
             return Ok(());
         }
-        let is_wrong =
-            |item: &SubscribeItem<'_>| item.options.no_local && item.filter.share_name().is_some();
+        let is_wrong = |item: &SubscribeItem<'_>| item.options.no_local && item.filter.share_name().is_some();
         if self.filters.unchecked().iter().any(is_wrong) {
             // [MQTT-3.8.3-4]
             return Err(EncodeError::NoLocalOnShared);

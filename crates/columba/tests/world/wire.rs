@@ -63,7 +63,8 @@ impl Wire {
         let items = [SubscribeItem { filter, options: SubscriptionOptions { qos, ..Default::default() } }];
         let packet_id = self.next_id();
         let user_properties = List::EMPTY;
-        let packet = Subscribe { packet_id, subscription_id: None, user_properties, filters: (&items).into() };
+        let packet =
+            Subscribe { packet_id, subscription_id: None, user_properties, filters: (&items).into() };
         self.send(&Packet::Subscribe(packet)).await;
         let frame = self.next().await;
         let ack: SubAck<'_> = match frame.packet() {
@@ -169,7 +170,8 @@ impl Wire {
 impl Frame {
     pub(crate) fn packet(&self) -> Packet<'_> {
         let header = FixedHeader::read(&self.bytes, usize::MAX).expect("a packet").expect("a whole one");
-        Packet::decode(header, &self.bytes[header.len..], self.version).expect("the broker sends valid packets")
+        Packet::decode(header, &self.bytes[header.len..], self.version)
+            .expect("the broker sends valid packets")
     }
 
     pub(crate) fn conn_ack(&self) -> ConnAck<'_> {
