@@ -166,12 +166,11 @@ impl Core {
         self.advance_to(now);
         self.metrics.connections_opened += 1;
         let index = self.connections.insert(Connection::new(peer, self.now));
-        if self.handshakes >= self.config.limits.pending_handshakes {
-            self.connections[index].phase = Phase::Closing;
-            self.metrics.connects_refused += 1;
-            self.mark_ready(index);
+        self.handshakes += 1;
+        if self.handshakes > self.config.limits.pending_handshakes {
+            let text = "too many connections that have not finished CONNECT";
+            self.end(index, Cause::Fault(Fault::new(ReasonCode::ServerBusy, text)));
         } else {
-            self.handshakes += 1;
             self.arm(index, self.now.plus_secs(u64::from(self.config.limits.connect_timeout)));
         }
         self.connections.connection_key(index)
@@ -197,6 +196,11 @@ impl Core {
                 other => break other,
             }
             let header = match FixedHeader::read(&input[taken..], self.packet_limit(index)) {
+                Ok(Some(header)) if self.is_premature(index, &header) => {
+                    // Whatever it is, there is no need to wait for the rest of it.
+                    self.frame(index, header, &[], None);
+                    break Intake::Closed;
+                }
                 Ok(Some(header)) if self.is_too_large(&header) => {
                     let error = DecodeError::PacketTooLarge {
                         size: header.total(),
@@ -208,6 +212,7 @@ impl Core {
                 Ok(Some(header)) if input.len() - taken >= header.total() => header,
                 Ok(_) => break Intake::Open,
                 Err(error) => {
+                    self.note_version(index, &input[taken..]);
                     self.fail_decode(index, &error);
                     break Intake::Closed;
                 }
@@ -294,6 +299,7 @@ impl Core {
                 self.finish(index, ReasonCode::ServerShuttingDown, "", Cause::Shutdown);
             }
         }
+        self.disconnect_overflowed();
     }
 
     /// Sends one client away with this reason. False if it has no connection.
@@ -309,6 +315,7 @@ impl Core {
             ReasonCode::AdministrativeAction
         };
         self.finish(index, reason, "", Cause::Administrative(reason));
+        self.disconnect_overflowed();
         true
     }
 
@@ -493,6 +500,11 @@ impl Core {
         } else {
             limits.packet_size as usize
         }
+    }
+
+    /// A packet that comes before CONNECT.
+    fn is_premature(&self, index: u32, header: &FixedHeader) -> bool {
+        header.packet_type != PacketType::Connect && self.connections[index].phase == Phase::AwaitingConnect
     }
 
     /// A packet without payload that is larger than any of use.

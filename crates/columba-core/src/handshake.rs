@@ -45,6 +45,8 @@ impl Core {
         }
         // Input that waited for the verdict is taken now.
         self.mark_ready(index);
+        // A takeover may have published a will.
+        self.disconnect_overflowed();
     }
 
     /// The first packet of a connection: it must be CONNECT, or the connection is closed unanswered [MQTT-3.1.0-1].
@@ -61,6 +63,19 @@ impl Core {
                 }
                 self.refuse_undecoded(index, &error);
             }
+        }
+    }
+
+    /// A CONNECT is refused by its fixed header: if it says that it is one of MQTT 5, it is answered as such.
+    pub(crate) fn note_version(&mut self, index: u32, input: &[u8]) {
+        let connection = &mut self.connections[index];
+        let is_connect = input.first().is_some_and(|first| first >> 4 == PacketType::Connect as u8);
+        if connection.phase != Phase::AwaitingConnect || !is_connect {
+            return;
+        }
+        let more = input[1..].iter().take(3).take_while(|&&byte| byte & 0x80 != 0).count();
+        if input.get(2 + more..).is_some_and(announces_v5) {
+            connection.version = Version::V5;
         }
     }
 
@@ -121,10 +136,16 @@ impl Core {
         if self.connections.len() > limits.connections {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many connections"));
         }
-        if self.sessions.len() >= limits.sessions && self.session_of(id).is_none() {
+        self.check_room(id)?;
+        connect.will.as_ref().map_or(Ok(()), |will| self.check_will(will))
+    }
+
+    /// Whether there is room for the session of this client id.
+    fn check_room(&self, id: &str) -> Result<(), Fault> {
+        if self.sessions.len() >= self.config.limits.sessions && self.session_of(id).is_none() {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many sessions"));
         }
-        connect.will.as_ref().map_or(Ok(()), |will| self.check_will(will))
+        Ok(())
     }
 
     fn check_will(&self, will: &Will<'_>) -> Result<(), Fault> {
@@ -138,9 +159,6 @@ impl Core {
         }
         if will.topic.levels().count() > self.config.limits.topic_levels {
             return Err(Fault::new(ReasonCode::TopicNameInvalid, "the will's topic has too many levels"));
-        }
-        if self.messages.bytes() + self.will_bytes + will.payload.len() > self.config.limits.stored_bytes {
-            return Err(Fault::new(ReasonCode::QuotaExceeded, "no room for the will"));
         }
         Ok(())
     }
@@ -178,7 +196,11 @@ impl Core {
         let body = connection.authentication.as_mut().map(|auth| std::mem::take(&mut auth.connect));
         // It was decoded before, so it decodes again.
         if let Some(Ok(connect)) = body.as_deref().map(|body| Connect::decode(0, body)) {
-            self.come_online(index, &connect, grant);
+            // Meanwhile others have come.
+            match self.check_room(connect.client_id) {
+                Ok(()) => self.come_online(index, &connect, grant),
+                Err(fault) => self.fail(index, fault),
+            }
         }
     }
 
@@ -201,13 +223,28 @@ impl Core {
             Ok(will) => will,
             Err(fault) => return self.fail(index, fault),
         };
-        let (session, present) = self.take_session(client_id, connect.clean_start);
         let asked = match connect.version {
             Version::V5 => connect.properties.session_expiry.unwrap_or(0),
             _ if connect.clean_start => 0,
             _ => u32::MAX,
         };
         let expiry = asked.min(self.config.maximum_session_expiry.unwrap_or(u32::MAX));
+        let response_information = self.config.response_information.clone();
+        let mut properties = self.connack_properties(connect, expiry);
+        // [MQTT-3.2.2-16]
+        properties.assigned_client_id = assigned.as_deref();
+        // [MQTT-3.1.2-28]
+        let wanted = connect.properties.request_response_information == Some(true);
+        properties.response_information = response_information.as_deref().filter(|_| wanted);
+        // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+        properties.authentication_data = grant.data.as_deref().filter(|_| properties.authentication_method.is_some());
+        let mut connack = ConnAck { session_present: false, reason: ReasonCode::Success, properties };
+        if connack.encoded_len(connect.version) > self.connections[index].maximum_packet_size as usize {
+            // [MQTT-3.1.2-24]; and without CONNACK there is nothing else to be sent either [MQTT-3.2.0-1].
+            let text = "the Maximum Packet Size of this client leaves no room for CONNACK";
+            return self.fail(index, Fault::new(ReasonCode::PacketTooLarge, text));
+        }
+        let (session, present) = self.take_session(client_id, connect.clean_start);
         self.will_bytes += will.as_ref().map_or(0, StoredWill::size);
         let entry = &mut self.sessions[session];
         entry.connection = Some(index);
@@ -239,7 +276,9 @@ impl Core {
         if let Some(deadline) = self.connections[index].keep_alive_deadline() {
             self.arm(index, deadline);
         }
-        self.accept(index, connect, assigned.as_deref(), present, expiry, grant.data.as_deref());
+        // 3.1 has no Session Present.
+        connack.session_present = present && connect.version > Version::V3_1;
+        self.send(index, &Packet::ConnAck(Box::new(connack)));
         self.emit(EventMask::CLIENTS, |core| Event::Connected {
             connection: core.connections.connection_key(index),
             session: core.session_key(session),
@@ -250,48 +289,28 @@ impl Core {
         self.mark_ready(index);
     }
 
-    /// CONNACK with success, and with everything in which the broker differs from what its absence would say.
-    fn accept(
-        &mut self,
-        index: u32,
-        connect: &Connect<'_>,
-        assigned: Option<&str>,
-        session_present: bool,
-        expiry: u32,
-        data: Option<&[u8]>,
-    ) {
+    /// Everything in which the broker differs from what its absence in CONNACK would say.
+    fn connack_properties<'a>(&self, connect: &Connect<'a>, expiry: u32) -> ConnAckProperties<'a> {
         let mut properties = ConnAckProperties::default();
-        let response_information = self.config.response_information.clone();
-        let method = connect.properties.authentication_method;
-        if connect.version == Version::V5 {
-            let config = &self.config;
-            let limits = &config.limits;
-            let off = |available: bool| (!available).then_some(false);
-            properties.session_expiry =
-                (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
-            properties.receive_maximum =
-                std::num::NonZeroU16::new(limits.receive_maximum).filter(|n| n.get() < u16::MAX);
-            properties.maximum_qos = (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);
-            properties.retain_available = off(config.retain_available);
-            properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_size);
-            // [MQTT-3.2.2-16]
-            properties.assigned_client_id = assigned;
-            properties.topic_alias_maximum = Some(limits.topic_aliases_in).filter(|&n| n > 0);
-            properties.wildcard_subscription_available = off(config.wildcard_subscriptions);
-            properties.subscription_ids_available = off(config.subscription_ids);
-            properties.shared_subscription_available = off(config.shared_subscriptions);
-            properties.server_keep_alive = config.server_keep_alive;
-            // [MQTT-3.1.2-28]
-            let wanted = connect.properties.request_response_information == Some(true);
-            properties.response_information = response_information.as_deref().filter(|_| wanted);
-            // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
-            properties.authentication_method = method;
-            properties.authentication_data = data.filter(|_| method.is_some());
+        if connect.version < Version::V5 {
+            return properties;
         }
-        // 3.1 has no Session Present.
-        let session_present = session_present && connect.version != Version::V3_1;
-        let packet = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        self.send(index, &Packet::ConnAck(Box::new(packet)));
+        let config = &self.config;
+        let limits = &config.limits;
+        let off = |available: bool| (!available).then_some(false);
+        properties.session_expiry = (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
+        properties.receive_maximum =
+            std::num::NonZeroU16::new(limits.receive_maximum).filter(|n| n.get() < u16::MAX);
+        properties.maximum_qos = (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);
+        properties.retain_available = off(config.retain_available);
+        properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_size);
+        properties.topic_alias_maximum = Some(limits.topic_aliases_in).filter(|&n| n > 0);
+        properties.wildcard_subscription_available = off(config.wildcard_subscriptions);
+        properties.subscription_ids_available = off(config.subscription_ids);
+        properties.shared_subscription_available = off(config.shared_subscriptions);
+        properties.server_keep_alive = config.server_keep_alive;
+        properties.authentication_method = connect.properties.authentication_method;
+        properties
     }
 
     /// Server Keep Alive replaces what an MQTT 5 client asked for [MQTT-3.1.2-21]; to others the broker cannot say
@@ -322,7 +341,7 @@ impl Core {
         }
         let mut forwarded = Vec::new();
         will.properties.encode_forwarded(&mut forwarded);
-        Ok(StoredWill {
+        let will = StoredWill {
             topic: will.topic.as_str().into(),
             payload: will.payload.into(),
             forwarded: forwarded.into(),
@@ -330,7 +349,11 @@ impl Core {
             retain: will.retain,
             delay: will.delay.unwrap_or(0),
             expiry: will.properties.message_expiry,
-        })
+        };
+        if self.messages.bytes() + self.will_bytes + will.size() > self.config.limits.stored_bytes {
+            return Err(Fault::new(ReasonCode::QuotaExceeded, "no room for the will"));
+        }
+        Ok(will)
     }
 
     /// Whether a client may publish this. `$SYS` belongs to the broker and to the program around it.

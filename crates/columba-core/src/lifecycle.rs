@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use columba_codec::{
     ConnAck, ConnAckProperties, Disconnect, List, Packet, PacketType, QoS, ReasonCode, TopicName, Version,
 };
@@ -220,9 +221,16 @@ impl Core {
             retain: will.retain,
             expires: will.expiry.map(|seconds| self.now.plus_secs(u64::from(seconds))),
         };
-        // Nobody can be told that there was no room; it is counted like any other refusal.
-        if let Err(reason) = self.publish(index, &message) {
-            self.report_refusal(&client_id, topic, will.qos, reason);
+        match self.publish(index, &message) {
+            Ok(_) => self.emit(EventMask::PUBLISHED, |_| Event::Published {
+                client_id,
+                topic: topic.as_str().into(),
+                payload: Bytes::copy_from_slice(&will.payload),
+                qos: will.qos,
+                retain: will.retain,
+            }),
+            // Nobody can be told that there was no room; it is counted like any other refusal.
+            Err(reason) => self.report_refusal(&client_id, topic, will.qos, reason),
         }
     }
 

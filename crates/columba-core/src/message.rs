@@ -213,12 +213,11 @@ impl Message {
         Some(u32::try_from(at.since(now).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 
-    /// Lets go of the bytes; returns how many were counted.
+    /// Lets go of the bytes but for the topic, by which its end is reported; returns how many were counted.
     fn empty(&mut self) -> usize {
         let before = self.held();
-        self.body = Box::default();
+        self.body = self.body[..usize::from(self.topic_len)].into();
         self.shared = None;
-        self.topic_len = 0;
         self.properties_len = 0;
         before - self.held()
     }

@@ -42,6 +42,10 @@ impl Core {
     /// Gives a message to everybody who is subscribed and retains it if asked. Returns whether anybody was, or
     /// with which reason the message is refused as a whole.
     pub(crate) fn publish(&mut self, publisher: u32, message: &NewMessage<'_>) -> Result<bool, ReasonCode> {
+        if message.retain && message.payload.is_empty() {
+            // [MQTT-3.3.1-6] [MQTT-3.3.1-7]; first of all, as it is what makes room where there is none.
+            self.forget_retained(message.topic);
+        }
         let size = message.size();
         if self.messages.bytes() + self.will_bytes + size > self.config.limits.stored_bytes {
             return Err(self.store_is_full(publisher));
@@ -53,13 +57,11 @@ impl Core {
         }
         self.find_matches(publisher, message.topic, size);
         let matched = !self.scratch.matches.is_empty();
-        if self.config.full_queue == FullQueue::RefusePublisher && message.qos > QoS::AtMostOnce {
-            let full = |found: &Match| {
-                self.wants(found.session, message.qos.min(found.qos)) && self.is_full(found.session, size)
-            };
-            if self.scratch.matches.iter().any(full) {
-                return Err(ReasonCode::QuotaExceeded);
-            }
+        if self.config.full_queue == FullQueue::RefusePublisher
+            && message.qos > QoS::AtMostOnce
+            && (0..self.scratch.matches.len()).any(|at| self.has_no_room(at, message.qos, size))
+        {
+            return Err(ReasonCode::QuotaExceeded);
         }
         if matched || keep {
             let id = self.messages.store(message, &mut self.timers);
@@ -72,10 +74,6 @@ impl Core {
                 self.retain(message.topic, id);
             }
             self.messages.release(id, &mut self.timers);
-        }
-        if message.retain && message.payload.is_empty() {
-            // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-            self.forget_retained(message.topic);
         }
         Ok(matched)
     }
@@ -142,6 +140,20 @@ impl Core {
         self.sessions[session].queue.is_full(&self.config.limits, size)
     }
 
+    /// Whether one of those matched should get the message and cannot, even without what has expired.
+    fn has_no_room(&mut self, at: usize, qos: QoS, size: usize) -> bool {
+        let Match { session, qos: granted, .. } = self.scratch.matches[at];
+        if !self.wants(session, qos.min(granted)) || !self.is_full(session, size) {
+            return false;
+        }
+        self.drop_expired(session);
+        let full = self.is_full(session, size);
+        if full {
+            self.report_full(session);
+        }
+        full
+    }
+
     /// The queue is full: does what the policy says, and returns whether the new message can be queued after all.
     fn make_room(&mut self, session: u32, qos: QoS, topic: TopicName<'_>, size: usize) -> bool {
         self.drop_expired(session);
@@ -149,7 +161,8 @@ impl Core {
             return true;
         }
         self.report_full(session);
-        if self.config.full_queue == FullQueue::DropOldest {
+        // What could never fit pushes nothing out.
+        if self.config.full_queue == FullQueue::DropOldest && size <= self.config.limits.queued_bytes {
             while self.is_full(session, size) {
                 let Some(oldest) = self.sessions[session].queue.waiting.pop_front() else {
                     break;
@@ -215,39 +228,39 @@ impl Core {
         }
     }
 
-    /// Queues a retained message for a subscription just made; false if there is no room.
+    /// Queues a retained message for a subscription just made, if there is room.
     pub(crate) fn replay(
         &mut self,
         session: u32,
         id: MessageId,
         qos: QoS,
         notes: Option<SubscriptionId>,
-    ) -> bool {
+    ) {
         let message = self.messages.get(id);
         let qos = qos.min(message.qos);
-        if self.is_full(session, REPLAY_SIZE) {
-            self.metrics.dropped_queue_full += 1;
-            self.report_full(session);
-            return false;
-        }
-        self.messages.acquire(id);
         let mut delivery = Delivery::new(id, qos, true, notes.map_or(Notes::None, Notes::Id));
         delivery.replay = true;
+        if self.is_full(session, REPLAY_SIZE) {
+            self.drop_expired(session);
+        }
+        if self.is_full(session, REPLAY_SIZE) {
+            self.report_full(session);
+            let client_id = self.sessions[session].client_id.clone();
+            return self.report_drop(&client_id, &delivery, DropCause::QueueFull);
+        }
+        self.messages.acquire(id);
         self.push(session, delivery, REPLAY_SIZE);
-        true
     }
 
     /// Gives a delivery of a shared subscription to another member; false if there is none that could take it.
     pub(crate) fn give_to_group(&mut self, group: GroupKey, delivery: &Delivery, to_any: bool) -> bool {
         let size = self.size_of(delivery);
-        let Self { subscriptions, sessions, .. } = self;
-        let online = |member: &Member| sessions[member.session].connection.is_some();
-        let Some(member) = subscriptions.pick(group, online, |_| to_any) else {
+        let Self { subscriptions, sessions, config, .. } = self;
+        let has_room = |member: &Member| !sessions[member.session].queue.is_full(&config.limits, size);
+        let ready = |member: &Member| sessions[member.session].connection.is_some() && has_room(member);
+        let Some(member) = subscriptions.pick(group, ready, |member| to_any && has_room(member)) else {
             return false;
         };
-        if self.is_full(member.session, size) {
-            return false;
-        }
         let found = Match::new(&member, Some(group));
         let message = self.messages.get(delivery.message);
         let qos = message.qos.min(found.qos);

@@ -145,10 +145,8 @@ impl Core {
         let visited = self.retained.matches(filter, |message| found.push(message));
         self.work += visited;
         for message in found.drain(..) {
-            if !self.messages.get(message).is_expired()
-                && !self.replay(session, message, qos, packet.subscription_id)
-            {
-                break;
+            if !self.messages.get(message).is_expired() {
+                self.replay(session, message, qos, packet.subscription_id);
             }
         }
         self.scratch.retained = found;

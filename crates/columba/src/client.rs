@@ -251,13 +251,13 @@ impl Client {
     /// The next message; `None` once the connection has ended and everything that came before is taken. At QoS 1
     /// and 2 the client has acknowledged it when it gets here.
     pub async fn recv(&self) -> Option<Message> {
-        poll_fn(|cx| self.inner.local.lock().poll_message(cx)).await
+        poll_fn(|cx| self.inner.local.poll_message(cx)).await
     }
 
     /// A message that is there already.
     pub fn try_recv(&self) -> Option<Message> {
         let cx = Context::from_waker(std::task::Waker::noop());
-        match self.inner.local.lock().poll_message(&cx) {
+        match self.inner.local.poll_message(&cx) {
             Poll::Ready(message) => message,
             Poll::Pending => None,
         }
@@ -274,7 +274,7 @@ impl Client {
 
     async fn enqueue(&self, packet: Outgoing) -> Result<(), ClientError> {
         let mut packet = Some(packet);
-        poll_fn(|cx| self.inner.local.lock().poll_send(cx, &mut packet)).await
+        poll_fn(|cx| self.inner.local.poll_send(cx, &mut packet)).await
     }
 
     /// Sends the packet that `make` makes and waits for its answer.
@@ -321,9 +321,8 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Without a DISCONNECT, so that the will is published: whoever wants to leave quietly says so.
-        let mut state = self.local.lock();
-        state.closed.get_or_insert(ClientError::Closed);
-        state.wake_driver();
+        self.local.lock().closed.get_or_insert(ClientError::Closed);
+        self.local.wake_driver();
     }
 }
 
@@ -331,7 +330,7 @@ impl Stream for Client {
     type Item = Message;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.inner.local.lock().poll_message(cx)
+        self.inner.local.poll_message(cx)
     }
 }
 

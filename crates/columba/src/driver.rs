@@ -205,7 +205,7 @@ impl Driver {
         let at = key.index();
         let waker = self.ready.waker(Number::Link(at));
         if let Io::Local(local) = &io {
-            local.lock().driver = Some(waker.clone());
+            local.set_driver(waker.clone());
         }
         let link = Link {
             key,
@@ -354,18 +354,16 @@ impl Driver {
             }
         }
         let paused = !taken.is_empty();
-        let gone = {
-            let mut state = local.lock();
-            // What came meanwhile goes behind what was not taken.
-            taken.append(&mut state.outgoing);
-            state.outgoing = taken;
-            if !paused && !state.outgoing.is_empty() {
-                state.wake_driver();
-            }
-            let gone = state.closed.is_some();
-            local::wake(state);
-            gone
-        };
+        let mut state = local.lock();
+        // What came meanwhile goes behind what was not taken.
+        taken.append(&mut state.outgoing);
+        let more = !paused && !taken.is_empty();
+        state.outgoing = taken;
+        let gone = state.closed.is_some();
+        local::wake(state);
+        if more {
+            local.wake_driver();
+        }
         if gone {
             return self.lost(at, now);
         }
@@ -486,7 +484,7 @@ impl Driver {
             link.closing = flow == Flow::Close;
             if !self.output.is_empty() {
                 match &mut link.io {
-                    Io::Local(local) => drop(local.deliver(&mut self.output)),
+                    Io::Local(local) => local.deliver(&mut self.output),
                     Io::Transport(transport) => {
                         match transport.poll_write(&mut Context::from_waker(&link.waker), &mut self.output) {
                             Poll::Ready(Ok(())) => {}

@@ -2,7 +2,7 @@
 //! other. It knows the client's side of MQTT and nothing of the broker.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use crate::message::{Message, Publish};
 #[derive(Debug, Default)]
 pub(crate) struct Local {
     state: Mutex<State>,
+    /// Wakes the driver for this client, once there is one.
+    driver: OnceLock<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -33,10 +35,10 @@ pub(crate) struct State {
     receivers: Vec<Waker>,
     /// Tasks that wait for room in `outgoing`.
     senders: Vec<Waker>,
-    /// Wakes the driver for this client.
-    pub(crate) driver: Option<Waker>,
     /// Whoever waits for an acknowledgement, by packet identifier.
     waiting: HashMap<PacketId, oneshot::Sender<Answer>>,
+    /// Answers that have come and are to be handed over.
+    answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     /// How many more messages above QoS 0 the broker takes before it has acknowledged one [MQTT-3.3.4-7].
     quota: u16,
     last_id: u16,
@@ -74,26 +76,64 @@ impl Local {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the broker sends. True if the client now has as much as it may.
-    pub(crate) fn deliver(&self, out: &mut Chunks) -> bool {
+    /// The driver that has taken this client in.
+    pub(crate) fn set_driver(&self, driver: Waker) {
+        // A client is taken in once.
+        let _ = self.driver.set(driver);
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        if let Some(driver) = self.driver.get() {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Hands a packet to the driver, if there is room for it.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        packet: &mut Option<Outgoing>,
+    ) -> Poll<Result<(), ClientError>> {
+        let outcome = self.lock().poll_send(cx, packet);
+        if outcome == Poll::Ready(Ok(())) {
+            self.wake_driver();
+        }
+        outcome
+    }
+
+    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        let (message, unblocked) = {
+            let mut state = self.lock();
+            let message = state.poll_message(cx);
+            (message, state.unblock())
+        };
+        if unblocked {
+            self.wake_driver();
+        }
+        message
+    }
+
+    /// Takes in what the broker sends.
+    pub(crate) fn deliver(&self, out: &mut Chunks) {
         let mut state = self.lock();
         while let Some(piece) = out.take_chunk() {
             state.take_piece(piece, out);
         }
         // Once it has enough, it has until it has taken half of it.
         state.blocked |= state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
-        let blocked = state.blocked;
+        let acknowledges = !state.outgoing.is_empty();
         wake(state);
-        blocked
+        if acknowledges {
+            self.wake_driver();
+        }
     }
 
     /// Nothing more comes.
     pub(crate) fn close(&self, why: ClientError) {
         let mut state = self.lock();
         state.closed.get_or_insert(why);
-        state.waiting.clear();
-        state.connected = None;
-        state.driver = None;
+        // Dropped last: it tells those who wait.
+        let _unanswered = (std::mem::take(&mut state.waiting), state.connected.take());
         wake(state);
     }
 }
@@ -101,26 +141,30 @@ impl Local {
 /// Wakes whoever can go on, outside of the lock: a waker may run the task it wakes, or drop it, and a client in it.
 pub(crate) fn wake(mut state: MutexGuard<'_, State>) {
     let closed = state.closed.is_some();
-    let receivers = if closed || !state.messages.is_empty() {
+    let mut receiver = None;
+    let mut more = Vec::new();
+    if closed || !state.messages.is_empty() {
         // One task that reads is the usual case, and its place is kept.
-        let one = state.receivers.pop();
-        let more = if state.receivers.is_empty() { Vec::new() } else { std::mem::take(&mut state.receivers) };
-        more.into_iter().chain(one)
-    } else {
-        Vec::new().into_iter().chain(None)
-    };
-    let senders = if closed || state.outgoing.len() < MAX_OUTGOING {
-        std::mem::take(&mut state.senders)
-    } else {
-        Vec::new()
-    };
+        receiver = state.receivers.pop();
+        if !state.receivers.is_empty() {
+            more = std::mem::take(&mut state.receivers);
+        }
+    }
+    let mut senders = Vec::new();
+    if closed || state.outgoing.len() < MAX_OUTGOING {
+        senders = std::mem::take(&mut state.senders);
+    }
+    let answered = std::mem::take(&mut state.answered);
     drop(state);
-    receivers.chain(senders).for_each(Waker::wake);
+    for (waiting, answer) in answered {
+        // Whoever asked may have given up.
+        let _ = waiting.send(answer);
+    }
+    more.into_iter().chain(receiver).chain(senders).for_each(Waker::wake);
 }
 
 impl State {
-    /// Hands a packet to the driver, if there is room for it.
-    pub(crate) fn poll_send(
+    fn poll_send(
         &mut self,
         cx: &Context<'_>,
         packet: &mut Option<Outgoing>,
@@ -137,17 +181,10 @@ impl State {
         }
         self.quota -= u16::from(counted);
         self.outgoing.extend(packet.take());
-        self.wake_driver();
         Poll::Ready(Ok(()))
     }
 
-    /// Hands a packet to the driver whether there is room or not: acknowledgements, which never outnumber messages.
-    fn send_now(&mut self, packet: Vec<u8>) {
-        self.outgoing.push_back(Outgoing::Encoded(packet));
-        self.wake_driver();
-    }
-
-    pub(crate) fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+    fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
         let Some(message) = self.messages.pop_front() else {
             if self.closed.is_some() {
                 return Poll::Ready(None);
@@ -158,14 +195,16 @@ impl State {
             return Poll::Pending;
         };
         self.message_bytes -= message.payload().len();
-        if self.blocked
-            && self.messages.len() < MAX_MESSAGES / 2
-            && self.message_bytes < MAX_MESSAGE_BYTES / 2
-        {
-            self.blocked = false;
-            self.wake_driver();
-        }
         Poll::Ready(Some(message))
+    }
+
+    /// Whether the client has taken enough to be given more again.
+    fn unblock(&mut self) -> bool {
+        let unblocked = self.blocked
+            && self.messages.len() < MAX_MESSAGES / 2
+            && self.message_bytes < MAX_MESSAGE_BYTES / 2;
+        self.blocked &= !unblocked;
+        unblocked
     }
 
     /// A packet identifier nobody waits for, and the place where its answer will come.
@@ -194,12 +233,6 @@ impl State {
         let (sender, receiver) = oneshot::channel();
         self.connected = Some(sender);
         receiver
-    }
-
-    pub(crate) fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
-            driver.wake_by_ref();
-        }
     }
 
     /// Packets one after the other; a large payload lies in pieces of its own.
@@ -260,7 +293,8 @@ impl State {
     fn acknowledge(&mut self, packet: PacketType, id: PacketId) {
         let mut bytes = Vec::with_capacity(4);
         encode_ack(packet, id, ReasonCode::Success, Version::V5, &mut bytes);
-        self.send_now(bytes);
+        // Whether there is room or not: acknowledgements never outnumber messages.
+        self.outgoing.push_back(Outgoing::Encoded(bytes));
     }
 
     fn take_answer(&mut self, packet: &Packet<'_>) {
@@ -271,10 +305,7 @@ impl State {
                     session_present: packet.session_present,
                     client_id: packet.properties.assigned_client_id.map(Into::into),
                 };
-                if let Some(waiting) = self.connected.take() {
-                    // Nobody waits any more if the client has been dropped.
-                    let _ = waiting.send(answer);
-                }
+                self.answered.extend(self.connected.take().map(|waiting| (waiting, answer)));
             }
             Packet::ConnAck(packet) => self.closed = Some(ClientError::Refused(packet.reason)),
             Packet::PubAck(ack) | Packet::PubComp(ack) => self.acknowledged(ack),
@@ -301,9 +332,6 @@ impl State {
     }
 
     fn answer(&mut self, id: PacketId, answer: Answer) {
-        if let Some(waiting) = self.waiting.remove(&id) {
-            // Whoever asked may have given up.
-            let _ = waiting.send(answer);
-        }
+        self.answered.extend(self.waiting.remove(&id).map(|waiting| (waiting, answer)));
     }
 }

@@ -27,6 +27,8 @@ struct Half {
     closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Who can go on, to be woken once the lock is released: a waker may drop the task it wakes, and a pipe in it.
+    woken: [Option<Waker>; 2],
 }
 
 /// Two connected ends; each direction holds up to `capacity` bytes that the other end has not read.
@@ -42,6 +44,7 @@ pub fn pipe(capacity: usize) -> (Pipe, Pipe) {
             closed: false,
             reader: None,
             writer: None,
+            woken: [None, None],
         }))
     };
     let (one, other) = (half(), half());
@@ -50,18 +53,32 @@ pub fn pipe(capacity: usize) -> (Pipe, Pipe) {
 
 impl Pipe {
     fn with<R>(half: &Mutex<Half>, run: impl FnOnce(&mut Half) -> R) -> R {
-        run(&mut half.lock().unwrap_or_else(PoisonError::into_inner))
+        let (result, woken) = {
+            let mut half = half.lock().unwrap_or_else(PoisonError::into_inner);
+            (run(&mut half), std::mem::take(&mut half.woken))
+        };
+        woken.into_iter().flatten().for_each(Waker::wake);
+        result
     }
 
     fn end(half: &Mutex<Half>) {
         Self::with(half, |half| {
             half.closed = true;
-            half.reader.take().into_iter().chain(half.writer.take()).for_each(Waker::wake);
+            half.wake_reader();
+            half.wake_writer();
         });
     }
 }
 
 impl Half {
+    fn wake_reader(&mut self) {
+        self.woken[0] = self.reader.take().or(self.woken[0].take());
+    }
+
+    fn wake_writer(&mut self) {
+        self.woken[1] = self.writer.take().or(self.woken[1].take());
+    }
+
     /// Takes as much of `bytes` as fits; 0 is pending.
     fn accept(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.closed {
@@ -73,9 +90,7 @@ impl Half {
             return Poll::Pending;
         }
         self.bytes.extend_from_slice(&bytes[..room]);
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+        self.wake_reader();
         Poll::Ready(Ok(room))
     }
 
@@ -93,9 +108,7 @@ impl Half {
         }
         take(&self.bytes[..count]);
         self.bytes.advance(count);
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
+        self.wake_writer();
         Poll::Ready(Ok(count))
     }
 }

@@ -1,6 +1,8 @@
 //! Clients in the same process: what they send, what they get, and how they come and go.
 
 use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use columba::codec::{PayloadFormat, TopicError};
@@ -8,10 +10,10 @@ use columba::{
     Broker, BrokerBuilder, Client, ClientError, Event, EventMask, Publish, QoS, ReasonCode, RetainHandling,
     SubscriptionId, SubscriptionOptions,
 };
-use futures::future::{join_all, try_join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 use futures::{FutureExt, StreamExt};
 
-use crate::world::{World, next, text};
+use crate::world::{World, next, text, within_deadline};
 
 const EVERY_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -646,4 +648,63 @@ fn a_broker_that_is_gone_says_so() {
     assert_eq!(world.run(client.unsubscribe("t")), Err(ClientError::Closed));
     assert!(world.run(client.recv()).is_none());
     assert_eq!(world.run(broker.client("late").connect()).map(drop), Err(ClientError::Closed));
+}
+
+/// Drops what it holds when it is woken, as an executor does that has ended meanwhile.
+struct Reaper<T>(Mutex<Option<T>>);
+
+impl<T: Send> Wake for Reaper<T> {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[test]
+fn a_client_can_be_dropped_by_its_own_waker() {
+    within_deadline(|| {
+        let (broker, mut world) = World::new();
+        let publisher = world.run(connect(&broker, "publisher"));
+        // One that waits for a message, one that waits for an answer, one that waits for room.
+        let waits: [fn(Client) -> BoxFuture<'static, ()>; 3] = [
+            |client| async move { drop(client.recv().await) }.boxed(),
+            |client| {
+                async move { drop(client.send(Publish::new("t", "").qos(QoS::ExactlyOnce)).await) }.boxed()
+            },
+            |client| async move { while client.publish("t", "").await.is_ok() {} }.boxed(),
+        ];
+        for wait in waits {
+            let client = world.run(connect(&broker, "client"));
+            world.run(client.subscribe("to client", QoS::AtMostOnce)).unwrap();
+            let reaper = Arc::new(Reaper(Mutex::new(None)));
+            let waker = Waker::from(reaper.clone());
+            let mut task = wait(client);
+            assert!(task.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+            *reaper.0.lock().unwrap() = Some(task);
+            world.run(publisher.publish("to client", "")).unwrap();
+            world.settle();
+            assert!(reaper.0.lock().unwrap().is_none());
+            assert_eq!(world.run(broker.metrics()).unwrap().connections, 1);
+        }
+    });
+}
+
+#[test]
+fn a_driver_can_be_dropped_by_what_a_client_wakes() {
+    within_deadline(|| {
+        let (broker, mut driver) = Broker::builder().build();
+        let reaper = Arc::new(Reaper(Mutex::new(None)));
+        let waker = Waker::from(reaper.clone());
+        let mut connecting = Box::pin(broker.client("client").connect());
+        let noop = &mut Context::from_waker(Waker::noop());
+        assert!(connecting.poll_unpin(noop).is_pending());
+        // Twice: the first time it wakes itself.
+        for _ in 0..2 {
+            assert!(driver.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let Poll::Ready(Ok(client)) = connecting.poll_unpin(noop) else { panic!("the driver has seen it") };
+        *reaper.0.lock().unwrap() = Some(driver);
+        client.publish("t", "").now_or_never().expect("there is room").unwrap();
+        assert!(broker.is_gone());
+        assert_eq!(client.recv().now_or_never().map(|message| message.is_none()), Some(true));
+    });
 }

@@ -1,5 +1,13 @@
 //! The shell around the core: clients in the same process, transports, listeners, hooks, timers, and how it all ends.
 
 mod clients;
+mod endings;
+mod hooks;
+mod listeners;
 mod pressure;
+mod runtimes;
+mod splits;
+mod timers;
+mod transports;
+mod watching;
 mod world;

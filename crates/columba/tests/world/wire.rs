@@ -1,6 +1,9 @@
 //! A client that is nothing but one end of a pipe and the packets a test writes.
 
+use std::future::poll_fn;
 use std::num::NonZeroU16;
+use std::pin::Pin;
+use std::task::Poll;
 
 use columba::codec::{
     Ack, ConnAck, Connect, Disconnect, FixedHeader, List, Packet, PacketId, Publish, SubAck, Subscribe,
@@ -8,7 +11,7 @@ use columba::codec::{
 };
 use columba::memory::{self, Pipe};
 use columba::{Broker, Peer, QoS, ReasonCode, SubscriptionOptions, TopicFilter, TopicName, Version};
-use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The client's end of a connection.
 pub(crate) struct Wire {
@@ -58,6 +61,26 @@ impl Wire {
         self.pipe.write_all(bytes).await.expect("the broker reads");
     }
 
+    /// Sends bytes and takes what comes meanwhile, so that neither side has to wait for the other.
+    pub(crate) async fn send_and_take(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>) {
+        while !bytes.is_empty() {
+            let mut buffer = [0; 4096];
+            let step = poll_fn(|cx| {
+                if let Poll::Ready(count) = AsyncWrite::poll_write(Pin::new(&mut self.pipe), cx, bytes) {
+                    return Poll::Ready((count.expect("the broker reads"), 0));
+                }
+                AsyncRead::poll_read(Pin::new(&mut self.pipe), cx, &mut buffer)
+                    .map(|count| (0, count.expect("a pipe does not fail")))
+            });
+            let (sent, came) = step.await;
+            bytes = &bytes[sent..];
+            self.unread.extend_from_slice(&buffer[..came]);
+            while let Some(frame) = self.take_frame() {
+                frames.push(frame);
+            }
+        }
+    }
+
     pub(crate) async fn subscribe(&mut self, filter: &str, qos: QoS) {
         let filter = TopicFilter::parse(filter).expect("a topic filter");
         let items = [SubscribeItem { filter, options: SubscriptionOptions { qos, ..Default::default() } }];
@@ -91,13 +114,8 @@ impl Wire {
     /// The next packet, or `None` at the end of the stream.
     pub(crate) async fn try_next(&mut self) -> Option<Frame> {
         loop {
-            let header = FixedHeader::read(&self.unread, usize::MAX).expect("the broker sends packets");
-            if let Some(total) = header.map(|header| header.total())
-                && self.unread.len() >= total
-            {
-                let rest = self.unread.split_off(total);
-                let bytes = std::mem::replace(&mut self.unread, rest);
-                return Some(Frame { bytes, version: self.version });
+            if let Some(frame) = self.take_frame() {
+                return Some(frame);
             }
             let mut buffer = [0; 4096];
             match self.pipe.read(&mut buffer).await.expect("a pipe does not fail") {
@@ -108,6 +126,17 @@ impl Wire {
                 count => self.unread.extend_from_slice(&buffer[..count]),
             }
         }
+    }
+
+    /// A packet that is there already.
+    fn take_frame(&mut self) -> Option<Frame> {
+        let header = FixedHeader::read(&self.unread, usize::MAX).expect("the broker sends packets")?;
+        if self.unread.len() < header.total() {
+            return None;
+        }
+        let rest = self.unread.split_off(header.total());
+        let bytes = std::mem::replace(&mut self.unread, rest);
+        Some(Frame { bytes, version: self.version })
     }
 
     /// The next packet, which must come.

@@ -1,0 +1,18 @@
+//! What a client sees of the broker, for every version, without I/O and without waiting: scripted clients, one
+//! broker, simulated time ([`world`]). One module for each theme.
+
+mod world;
+
+mod auth;
+mod errors;
+mod events;
+mod handshake;
+mod limits;
+mod properties;
+mod qos;
+mod retained;
+mod session;
+mod shared;
+mod subscriptions;
+mod versions;
+mod will;

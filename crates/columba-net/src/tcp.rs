@@ -1,0 +1,160 @@
+//! TCP, on which TLS and WebSocket stand.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use columba::tokio::TokioIo;
+use columba::{Listener, Peer, Transport};
+use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+
+use crate::accept::{Accepted, Handshakes, Outcome, Rest};
+use crate::proxy;
+
+/// Accepts connections over TCP.
+#[derive(Debug)]
+pub struct TcpListener {
+    socket: tokio::net::TcpListener,
+    local: SocketAddr,
+    rest: Rest,
+    proxy_protocol: bool,
+    handshakes: Handshakes,
+}
+
+/// Connections that wait for being accepted; the system may allow fewer. More than most servers take, because all clients
+/// of a broker come back at once when it was away.
+const BACKLOG: u32 = 4096;
+
+impl TcpListener {
+    /// Binds an address and listens; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// The address cannot be resolved, or is taken or not this machine's.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in lookup_host(address).await? {
+            match listen(address) {
+                Ok(socket) => return Self::from_tokio(socket),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Takes over a listener that was made elsewhere: with options of its own, or by a supervisor.
+    ///
+    /// # Errors
+    /// The system cannot tell its address.
+    pub fn from_tokio(socket: tokio::net::TcpListener) -> io::Result<Self> {
+        Ok(Self {
+            local: socket.local_addr()?,
+            socket,
+            rest: Rest::default(),
+            proxy_protocol: false,
+            handshakes: Handshakes::default(),
+        })
+    }
+
+    /// The address it is bound to, with the port it really has.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Every connection begins with a header of the [PROXY protocol], version 1 or 2, as load balancers send it, and the
+    /// peer's address is the one it announces. A connection without it is closed. Only for listeners that nobody but the
+    /// proxy can reach: whoever sends the header says who he is.
+    ///
+    /// [PROXY protocol]: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+    #[must_use]
+    pub const fn proxy_protocol(mut self, expected: bool) -> Self {
+        self.proxy_protocol = expected;
+        self
+    }
+
+    /// How many connections may be in the midst of a handshake (PROXY protocol, TLS, WebSocket); others wait in the
+    /// system's queue. Default 1,024.
+    ///
+    /// # Panics
+    /// If it is 0.
+    #[must_use]
+    pub const fn max_handshakes(mut self, max: usize) -> Self {
+        assert!(max > 0, "somebody has to get in");
+        self.handshakes.max = max;
+        self
+    }
+
+    /// How long a handshake may take, from the connection to the first byte of MQTT. Default 10 s.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshakes.timeout = timeout;
+        self
+    }
+
+    /// Accepts connections that become MQTT's by `upgrade`, after the PROXY header if there is one.
+    pub(crate) fn poll_upgraded<F>(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &'static str,
+        upgrade: impl FnOnce(TcpStream, Peer) -> F + Clone + Send + 'static,
+    ) -> Poll<io::Result<Accepted>>
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let Self { socket, rest, proxy_protocol, handshakes, .. } = self;
+        let proxy_protocol = *proxy_protocol;
+        handshakes.poll_accept(
+            cx,
+            |cx| rest.poll(cx, |cx| socket.poll_accept(cx)),
+            |mut stream, address| {
+                let upgrade = upgrade.clone();
+                async move {
+                    stream.set_nodelay(true)?;
+                    let mut peer = peer(transport, address);
+                    if proxy_protocol {
+                        match proxy::read(&mut stream).await? {
+                            proxy::Source::Announced(address) => peer.address = Some(address),
+                            proxy::Source::Connection => {}
+                            proxy::Source::Nobody => return Ok(None),
+                        }
+                    }
+                    upgrade(stream, peer).await
+                }
+            },
+        )
+    }
+}
+
+impl Listener for TcpListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>> {
+        if self.proxy_protocol {
+            let ready = async |stream, peer| Ok(Some(accepted(stream, peer)));
+            return self.poll_upgraded(cx, "tcp", ready);
+        }
+        let (stream, address) = ready!(self.rest.poll(cx, |cx| self.socket.poll_accept(cx)))?;
+        stream.set_nodelay(true)?;
+        Poll::Ready(Ok(accepted(stream, peer("tcp", address))))
+    }
+
+    fn address(&self) -> String {
+        format!("tcp {}", self.local)
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Without it the port of a broker that has just ended is taken for a minute. On Windows it means something else.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn peer(transport: &'static str, address: SocketAddr) -> Peer {
+    Peer { transport, address: Some(address.to_string().into()), ..Peer::default() }
+}
+
+fn accepted(stream: TcpStream, peer: Peer) -> Accepted {
+    (Box::new(TokioIo::new(stream)), peer)
+}

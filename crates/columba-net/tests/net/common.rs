@@ -1,0 +1,75 @@
+//! A broker, and a client that is a stream and packets as bytes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use columba::{Broker, Listener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// More than any test needs; running into it is a failure.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// CONNECT of version 3.1.1 with a clean session, no keep alive and the client id "c".
+pub(crate) const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+pub(crate) const CONNACK: &[u8] = b"\x20\x02\x00\x00";
+/// SUBSCRIBE to "t" at QoS 0 as packet 1.
+pub(crate) const SUBSCRIBE: &[u8] = b"\x82\x06\x00\x01\x00\x01t\x00";
+pub(crate) const SUBACK: &[u8] = b"\x90\x03\x00\x01\x00";
+/// PUBLISH of "hello" to "t" at QoS 0, as it is sent and comes back.
+pub(crate) const PUBLISH: &[u8] = b"\x30\x08\x00\x01thello";
+
+/// Runs a test on a runtime of its own, up to the deadline.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await.expect("the test takes too long") })
+}
+
+/// A broker with this listener.
+pub(crate) fn serve(listener: impl Listener) -> Broker {
+    let broker = columba::tokio::start(Broker::builder());
+    broker.serve(listener).unwrap();
+    broker
+}
+
+/// A broker that tells where its clients come from, in the form `transport address certificate`.
+pub(crate) fn serve_and_watch(
+    listener: impl Listener,
+) -> (Broker, futures::channel::mpsc::UnboundedReceiver<String>) {
+    let (sender, peers) = futures::channel::mpsc::unbounded();
+    let broker =
+        columba::tokio::start(Broker::builder().authenticate(move |request: columba::AuthRequest| {
+            let peer = request.peer;
+            let certificate = peer.certificate_name.as_deref().unwrap_or("-").to_owned();
+            let _ = sender.unbounded_send(format!("{peer} {certificate}"));
+            async { columba::Verdict::accept() }
+        }));
+    broker.serve(listener).unwrap();
+    (broker, peers)
+}
+
+/// Connects, subscribes, and gets what it publishes.
+pub(crate) async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    exchange(stream, CONNECT, CONNACK).await;
+    exchange(stream, SUBSCRIBE, SUBACK).await;
+    exchange(stream, PUBLISH, PUBLISH).await;
+}
+
+/// Sends this and gets that.
+pub(crate) async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    sent: &[u8],
+    expected: &[u8],
+) {
+    stream.write_all(sent).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut received = vec![0; expected.len()];
+    stream.read_exact(&mut received).await.unwrap();
+    assert_eq!(received, expected);
+}
+
+/// Waits for the end of the stream, whatever kind of end.
+pub(crate) async fn ended(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask`: everything about this repository that takes more than one cargo command.
+
+mod install;
+mod licence;
+mod run;
+mod tidy;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use run::{Run, cargo};
+
+const HELP: &str = "\
+cargo xtask <command> [-v]
+
+  test      everything: the checks, all tests, the interoperability tests
+  check     formatting, clippy, documentation, tidy
+  interop   the tests against real clients only; further words select tests by name
+  tidy      the rules of this repository that no compiler knows
+  deny      licences and known vulnerabilities of the dependencies
+  bench     the benchmarks
+  help      this text
+
+  -v        show what the steps print, also where nothing fails
+
+COLUMBA_TEST_BROKER=mosquitto runs the tests against mosquitto, COLUMBA_BIN against a program built elsewhere.";
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let is_verbose = arguments.iter().any(|argument| argument == "-v");
+    arguments.retain(|argument| argument != "-v");
+    let Some((command, rest)) = arguments.split_first() else {
+        println!("{HELP}");
+        return ExitCode::from(2);
+    };
+    let mut run = Run::new(is_verbose);
+    match command.as_str() {
+        "test" => {
+            run.step("programs", "what the tests run is installed", install::all);
+            check(&mut run);
+            licences(&mut run);
+            test(&mut run);
+            interop(&mut run, &[]);
+        }
+        "check" => check(&mut run),
+        "interop" => {
+            run.step("programs", "what the tests run is installed", install::all);
+            interop(&mut run, rest);
+        }
+        "tidy" => tidy(&mut run),
+        "deny" => {
+            licences(&mut run);
+            run.step("deny", "no dependency has a known vulnerability", licence::advisories);
+        }
+        "bench" => run.command("bench", "the benchmarks", cargo().args(["bench", "--workspace"])),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("{other} is no command; `cargo xtask help` lists them");
+            return ExitCode::from(2);
+        }
+    }
+    run.finish()
+}
+
+fn check(run: &mut Run) {
+    run.command(
+        "fmt",
+        "rustfmt has nothing to change",
+        cargo().args(["fmt", "--all", "--check", "--", "--color=never"]),
+    );
+    run.command(
+        "clippy",
+        "clippy has nothing to say",
+        cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
+    );
+    run.command(
+        "doc",
+        "the documentation builds without a warning",
+        cargo()
+            .args(["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    tidy(run);
+}
+
+fn tidy(run: &mut Run) {
+    run.step("tidy", "the rules of this repository are kept", tidy::all);
+}
+
+fn licences(run: &mut Run) {
+    run.step("licences", "every dependency has a permissive licence", licence::all);
+}
+
+fn test(run: &mut Run) {
+    // The whole-system tests need a broker and clients; they are a step of their own.
+    run.tests(
+        "tests",
+        "the crates' tests with all features",
+        cargo().args([
+            "test",
+            "--workspace",
+            "--exclude",
+            "columba-tests",
+            "--all-features",
+            "--no-fail-fast",
+        ]),
+    );
+    run.tests(
+        "bare",
+        "columba's tests with no features",
+        cargo().args(["test", "--package", "columba", "--no-default-features", "--no-fail-fast"]),
+    );
+}
+
+fn interop(run: &mut Run, names: &[String]) {
+    let is_columba = !env::var("COLUMBA_TEST_BROKER").is_ok_and(|broker| broker == "mosquitto");
+    if is_columba && env::var_os("COLUMBA_BIN").is_none() {
+        run.command(
+            "build",
+            "the columba command, optimised",
+            cargo().args(["build", "--release", "--package", "columba-server"]),
+        );
+    }
+    run.tests(
+        "interop",
+        "real clients against a running broker",
+        cargo().args(["test", "--package", "columba-tests", "--no-fail-fast", "--"]).args(names),
+    );
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
