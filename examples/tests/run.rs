@@ -52,6 +52,11 @@ fn auth() {
 }
 
 #[test]
+fn unit_test() {
+    check(env!("CARGO_BIN_EXE_unit_test"), &["heater: on"]);
+}
+
+#[test]
 fn axum_websocket() {
     check(env!("CARGO_BIN_EXE_axum_websocket"), &["app: browser/visitor hello"]);
 }

@@ -1,5 +1,7 @@
 //! What the broker keeps for one network connection, from its opening until the shell says it is closed.
 
+use std::time::Duration;
+
 use columba_codec::Version;
 
 use crate::Time;
@@ -104,8 +106,7 @@ impl Connection {
 
     /// When the client is taken for gone if nothing comes: one and a half times keep alive [MQTT-3.1.2-22].
     pub(crate) fn keep_alive_deadline(&self) -> Option<Time> {
-        (self.keep_alive > 0).then(|| {
-            Time::from_micros(self.last_received.as_micros() + u64::from(self.keep_alive) * 1_500_000)
-        })
+        (self.keep_alive > 0)
+            .then(|| self.last_received + Duration::from_millis(u64::from(self.keep_alive) * 1500))
     }
 }

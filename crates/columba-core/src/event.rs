@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use columba_codec::{QoS, ReasonCode, Version};
 
-use crate::auth::AuthRequest;
+use crate::auth::{AuthRequest, Peer};
 use crate::keys::{ConnectionKey, SessionKey, Ticket};
 
 /// Something that happened, in the order in which it did.
@@ -34,11 +34,15 @@ pub enum Event {
         version: Version,
         /// A session was found and goes on.
         session_present: bool,
+        /// Where it comes from.
+        peer: Peer,
     },
     /// A connection ended before a CONNECT was accepted.
     Refused {
         /// The connection.
         connection: ConnectionKey,
+        /// Where it came from.
+        peer: Peer,
         /// Why.
         cause: Cause,
     },

@@ -237,7 +237,8 @@ impl Core {
         let wanted = connect.properties.request_response_information == Some(true);
         properties.response_information = response_information.as_deref().filter(|_| wanted);
         // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
-        properties.authentication_data = grant.data.as_deref().filter(|_| properties.authentication_method.is_some());
+        properties.authentication_data =
+            grant.data.as_deref().filter(|_| properties.authentication_method.is_some());
         let mut connack = ConnAck { session_present: false, reason: ReasonCode::Success, properties };
         if connack.encoded_len(connect.version) > self.connections[index].maximum_packet_size as usize {
             // [MQTT-3.1.2-24]; and without CONNACK there is nothing else to be sent either [MQTT-3.2.0-1].
@@ -285,6 +286,7 @@ impl Core {
             client_id: core.sessions[session].client_id.clone(),
             version: connect.version,
             session_present: present,
+            peer: (*core.connections[index].peer).clone(),
         });
         self.mark_ready(index);
     }
@@ -298,7 +300,8 @@ impl Core {
         let config = &self.config;
         let limits = &config.limits;
         let off = |available: bool| (!available).then_some(false);
-        properties.session_expiry = (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
+        properties.session_expiry =
+            (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
         properties.receive_maximum =
             std::num::NonZeroU16::new(limits.receive_maximum).filter(|n| n.get() < u16::MAX);
         properties.maximum_qos = (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);

@@ -81,7 +81,10 @@ impl Core {
         if handshaking {
             self.handshakes -= 1;
             self.metrics.connects_refused += 1;
-            self.emit(EventMask::CLIENTS, |_| Event::Refused { connection: key, cause });
+            self.emit(EventMask::CLIENTS, |core| {
+                let peer = (*core.connections[index].peer).clone();
+                Event::Refused { connection: key, peer, cause }
+            });
         } else if let Some(session) = session {
             self.emit(EventMask::CLIENTS, |core| Event::Disconnected {
                 connection: key,

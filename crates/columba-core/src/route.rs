@@ -229,13 +229,7 @@ impl Core {
     }
 
     /// Queues a retained message for a subscription just made, if there is room.
-    pub(crate) fn replay(
-        &mut self,
-        session: u32,
-        id: MessageId,
-        qos: QoS,
-        notes: Option<SubscriptionId>,
-    ) {
+    pub(crate) fn replay(&mut self, session: u32, id: MessageId, qos: QoS, notes: Option<SubscriptionId>) {
         let message = self.messages.get(id);
         let qos = qos.min(message.qos);
         let mut delivery = Delivery::new(id, qos, true, notes.map_or(Notes::None, Notes::Id));

@@ -124,14 +124,14 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     use super::*;
 
     #[test]
     fn deadlines_come_in_order_whatever_is_withdrawn() {
         let mut timers = Timers::default();
-        let mut model = BTreeMap::new();
+        let mut model = BTreeSet::new();
         let mut keys = Vec::new();
         let mut state = 1_u64;
         let mut random = |below: u64| {
@@ -143,7 +143,7 @@ mod tests {
                 0 | 1 => {
                     let at = Time::from_micros(random(1000));
                     keys.push((at, number, timers.set(at, Due::Message(number))));
-                    model.insert((at, number), ());
+                    model.insert((at, number));
                 }
                 _ if !keys.is_empty() => {
                     let place = random(keys.len() as u64) as usize;
@@ -153,9 +153,9 @@ mod tests {
                 }
                 _ => {}
             }
-            assert_eq!(timers.next(), model.first_key_value().map(|((at, _), ())| *at));
+            assert_eq!(timers.next(), model.first().map(|(at, _)| *at));
         }
-        for ((at, number), ()) in model {
+        for (at, number) in model {
             assert_eq!(timers.next(), Some(at));
             assert_eq!(timers.pop(at), Some(Due::Message(number)));
         }

@@ -212,7 +212,8 @@ impl Core {
         }
         let limited = connection.maximum_packet_size < u32::MAX || payload.len() > CAN_OVERFLOW;
         if limited
-            && head.encoded_len(connection.version) > LARGEST_PACKET.min(connection.maximum_packet_size as usize)
+            && head.encoded_len(connection.version)
+                > LARGEST_PACKET.min(connection.maximum_packet_size as usize)
         {
             // [MQTT-3.1.2-24]
             return Outcome::TooLarge;

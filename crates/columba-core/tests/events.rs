@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use columba_core::codec::{QoS, ReasonCode};
-use columba_core::{Action, Cause, CloseCause, DropCause, Event, EventMask, Fault, Time};
+use columba_core::{Action, Cause, CloseCause, Core, DropCause, Event, EventMask, Fault, Time};
 
 use crate::world::{ALL, Client, V3_1_1, V5, World, level, persistent, will};
 
@@ -14,22 +14,34 @@ fn watching(mask: EventMask) -> World {
 fn names(events: &[Event]) -> Vec<String> {
     let name = |event: &Event| match event {
         Event::Authenticate { request, .. } => format!("authenticate {}", request.client_id),
-        Event::Connected { client_id, session_present, .. } => format!("connected {client_id} {session_present}"),
+        Event::Connected { client_id, session_present, .. } => {
+            format!("connected {client_id} {session_present}")
+        }
         Event::Refused { cause, .. } => format!("refused: {cause}"),
         Event::Disconnected { client_id, cause, session_kept, .. } => {
             format!("disconnected {client_id} {session_kept}: {cause}")
         }
         Event::SessionEnded { client_id, expired } => format!("ended {client_id} {expired}"),
-        Event::Subscribed { client_id, filter, qos } => format!("subscribed {client_id} {filter} {}", *qos as u8),
+        Event::Subscribed { client_id, filter, qos } => {
+            format!("subscribed {client_id} {filter} {}", *qos as u8)
+        }
         Event::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
         Event::Published { client_id, topic, payload, qos, retain } => {
-            format!("published {client_id} {topic}={} {} {retain}", String::from_utf8_lossy(payload), *qos as u8)
+            format!(
+                "published {client_id} {topic}={} {} {retain}",
+                String::from_utf8_lossy(payload),
+                *qos as u8
+            )
         }
-        Event::Delivered { client_id, topic, qos, dup } => format!("delivered {client_id} {topic} {} {dup}", *qos as u8),
+        Event::Delivered { client_id, topic, qos, dup } => {
+            format!("delivered {client_id} {topic} {} {dup}", *qos as u8)
+        }
         Event::Dropped { client_id, topic, qos, cause } => {
             format!("dropped {client_id} {topic} {} {cause:?}", *qos as u8)
         }
-        Event::QueueFull { client_id, messages, bytes } => format!("queue full {client_id} {messages} {bytes}"),
+        Event::QueueFull { client_id, messages, bytes } => {
+            format!("queue full {client_id} {messages} {bytes}")
+        }
         Event::StoreFull { client_id } => format!("store full {client_id}"),
         _ => "?".into(),
     };
@@ -119,11 +131,13 @@ fn events_can_be_asked_for_later() {
     assert_eq!(names(&world.events()), ["published a t=x 0 false"]);
 }
 
+type Ending = fn(&World, &Client);
+
 /// Why a connection ended: one cause for each way there is.
 #[test]
 fn disconnected_says_why() {
     let fault = |reason, text: &'static str| Cause::Fault(Fault { reason, text: text.into() });
-    let endings: [(Cause, fn(&World, &Client)); 8] = [
+    let endings: [(Cause, Ending); 8] = [
         (Cause::Client(ReasonCode::Success), |_, client| client.disconnect()),
         (Cause::Client(ReasonCode::DisconnectWithWill), |_, client| {
             client.disconnect_with(ReasonCode::DisconnectWithWill, None);
@@ -134,7 +148,7 @@ fn disconnected_says_why() {
         (Cause::Administrative(ReasonCode::ServerMoved), |world, _| {
             assert!(world.core(|core, now| core.disconnect(now, "a", ReasonCode::ServerMoved)));
         }),
-        (Cause::Shutdown, |world, _| world.core(|core, now| core.shut_down(now))),
+        (Cause::Shutdown, |world, _| world.core(Core::shut_down)),
         (fault(ReasonCode::ProtocolError, "a second CONNECT"), |_, client| client.connect("a", |_| ())),
     ];
     for (expected, end) in endings {
@@ -222,7 +236,10 @@ fn a_full_queue_is_reported_with_its_size() {
     let publisher = world.connect("p", V5, |_| ());
     world.events();
     (0..4).for_each(|_| publisher.publish("t", 0, "xyz"));
-    assert_eq!(names(&world.events()), [format!("queue full a 2 {}", 2 * (columba_core::MESSAGE_OVERHEAD + 4))]);
+    assert_eq!(
+        names(&world.events()),
+        [format!("queue full a 2 {}", 2 * (columba_core::MESSAGE_OVERHEAD + 4))]
+    );
 }
 
 /// Nobody takes them: then they are counted, and nothing grows.
@@ -278,16 +295,22 @@ fn clients_can_be_looked_up() {
     client.start("t", 2, "own", |_| ());
     let info = world.core(|core, _| core.client("a")).expect("it is there");
     assert_eq!((info.subscriptions, info.queued, info.inflight, info.incoming), (1, 3, 1, 1));
-    assert_eq!(info.queued_bytes, 3 * (columba_core::MESSAGE_OVERHEAD + 2) + columba_core::MESSAGE_OVERHEAD + 4);
+    assert_eq!(
+        info.queued_bytes,
+        3 * (columba_core::MESSAGE_OVERHEAD + 2) + columba_core::MESSAGE_OVERHEAD + 4
+    );
     assert_eq!((info.session_expiry, info.expires_in, info.has_will), (3600, None, true));
     let connection = info.connection.expect("it is online");
-    assert_eq!((connection.version, connection.keep_alive, connection.username.as_deref()), (V5, 30, Some("user")));
+    assert_eq!(
+        (connection.version, connection.keep_alive, connection.username.as_deref()),
+        (V5, 30, Some("user"))
+    );
     client.drop_link();
     world.advance(600);
     let info = world.core(|core, _| core.client("a")).expect("it is kept");
     assert!(info.connection.is_none() && !info.has_will);
     // The time that the core knows of is that of its last call.
-    world.core(|core, now| core.handle_timeout(now));
+    world.core(Core::handle_timeout);
     let info = world.core(|core, _| core.client("a")).expect("it is kept");
     assert_eq!(info.expires_in.map(|left| left.as_secs()), Some(3000));
     assert!(world.core(|core, _| core.client("nobody")).is_none());

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use columba_core::codec::{
     ConnAckProperties, Connect, Disconnect, Packet, PacketId, Publish, QoS, ReasonCode, Version,
 };
-use bytes::BytesMut;
 use columba_core::{Cause, Chunks, CloseCause, Config, Core, Event, Flow, Intake, Peer, Seed, Time};
 
 use crate::world::{ALL, Client, Received, V3_1, V3_1_1, V5, World, name, persistent, will};
@@ -32,7 +32,8 @@ fn assigned_id(connack: &Received) -> Option<String> {
     }
 }
 
-/// [MQTT-3.1.4-5] [MQTT-3.2.2-1], [MQTT-3.1.4-4 of 3.1.1] [MQTT-3.2.2-1 of 3.1.1]
+/// [MQTT-3.1.4-5] [MQTT-3.2.2-1], [MQTT-3.1.4-4 of 3.1.1] [MQTT-3.2.2-1 of 3.1.1] [MQTT-3.2.0-1]
+/// [MQTT-3.1.3-2] [MQTT-3.2.0-1 of 3.1.1]
 #[test]
 fn connect_is_answered() {
     for version in ALL {
@@ -156,7 +157,8 @@ fn assigned_ids_depend_on_the_seed_in_every_place() {
     }
 }
 
-/// [MQTT-3.1.3-8], [MQTT-3.1.3-6 of 3.1.1] [MQTT-3.1.3-8 of 3.1.1]
+/// [MQTT-3.1.3-8], [MQTT-3.1.3-6 of 3.1.1] [MQTT-3.1.3-8 of 3.1.1] [MQTT-3.1.3-9 of 3.1.1]
+/// [MQTT-3.2.2-4 of 3.1.1] [MQTT-3.2.2-5 of 3.1.1]
 #[test]
 fn who_may_come_without_an_id() {
     let refused = |assign, version, clean| {
@@ -179,12 +181,14 @@ fn who_may_come_without_an_id() {
     }
 }
 
-/// [MQTT-3.1.3-5]; longer ones and others are fine too, in 3.1 as well.
+/// [MQTT-3.1.3-5]; longer ones and others are fine too, in 3.1 as well. [MQTT-3.1.3-5 of 3.1.1]
 #[test]
 fn any_client_id_is_accepted() {
     for version in ALL {
         let world = World::new();
-        for id in ["0123456789abcdefABCDEFz", "ä/ö #+$", "a client id with more than twenty-three letters", " "] {
+        for id in
+            ["0123456789abcdefABCDEFz", "ä/ö #+$", "a client id with more than twenty-three letters", " "]
+        {
             world.connect(id, version, |_| ()).ping();
         }
     }
@@ -193,9 +197,10 @@ fn any_client_id_is_accepted() {
 /// [MQTT-3.1.2-2], [MQTT-3.1.2-2 of 3.1.1]
 #[test]
 fn a_version_that_is_not_served_is_refused() {
-    for connect in
-        [&b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x00\x00\x01a"[..], b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00\x00\x00\x01a"]
-    {
+    for connect in [
+        &b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x00\x00\x01a"[..],
+        b"\x10\x0f\x00\x06MQIsdp\x04\x02\x00\x00\x00\x01a",
+    ] {
         let world = World::new();
         let client = world.open("a", V3_1_1);
         client.send_bytes(connect);
@@ -213,6 +218,7 @@ fn a_bridge_is_welcome() {
 }
 
 /// [MQTT-3.1.0-1], [MQTT-3.1.4-1 of 3.1.1]: without a CONNECT that can be read there is nobody to answer.
+/// [MQTT-3.14.0-1] [MQTT-3.1.2-1] [MQTT-3.1.0-1 of 3.1.1] [MQTT-3.1.2-1 of 3.1.1]
 #[test]
 fn what_is_not_a_connect_is_closed_unanswered() {
     for bytes in [
@@ -227,6 +233,7 @@ fn what_is_not_a_connect_is_closed_unanswered() {
         // The reserved flag of 3.1.1 [MQTT-3.1.2-3 of 3.1.1].
         b"\x10\x0d\x00\x04MQTT\x04\x03\x00\x00\x00\x01a",
         b"\x10\xff\xff\xff\xff\x01",
+        b"\x10\xff\xff\xff\x7f",
     ] {
         let world = World::new();
         let client = world.open("a", V3_1_1);
@@ -236,7 +243,7 @@ fn what_is_not_a_connect_is_closed_unanswered() {
     }
 }
 
-/// [MQTT-3.1.4-1] [MQTT-4.13.1-1]
+/// [MQTT-3.1.4-1] [MQTT-4.13.1-1] [MQTT-3.1.2-3] [MQTT-3.2.2-6] [MQTT-3.2.2-7] [MQTT-3.2.2-8]
 #[test]
 fn a_connect_of_mqtt_5_that_is_wrong_is_told_so() {
     for (code, bytes) in [
@@ -260,7 +267,7 @@ fn a_connect_of_mqtt_5_that_is_wrong_is_told_so() {
     }
 }
 
-/// [MQTT-3.1.0-2]
+/// [MQTT-3.1.0-2] [MQTT-3.1.0-2 of 3.1.1]
 #[test]
 fn a_second_connect_is_a_protocol_error() {
     for version in ALL {
@@ -369,10 +376,12 @@ fn keep_alive_is_one_and_a_half_times_what_the_client_says() {
     }
 }
 
+type Sending = fn(&Client);
+
 /// Every whole packet from the client counts; a part of one does not, and nothing the broker sends does.
 #[test]
 fn what_keeps_a_client_alive() {
-    let send: [(bool, fn(&Client)); 6] = [
+    let sending: [(bool, Sending); 6] = [
         (true, |client| client.ping()),
         (true, |client| client.publish("other", 0, "x")),
         (true, |client| client.ack(columba_core::codec::PacketType::PubAck, 9)),
@@ -380,7 +389,7 @@ fn what_keeps_a_client_alive() {
         (false, |client| client.send_bytes(b"\xc0")),
         (false, |client| client.send_bytes(b"\x30\x05\x00\x01t")),
     ];
-    for (number, (alive, send)) in send.into_iter().enumerate() {
+    for (number, (alive, send)) in sending.into_iter().enumerate() {
         let world = World::new();
         let client = world.connect("a", V5, |connect| connect.keep_alive = 10);
         client.subscribe("t", 0);
@@ -420,7 +429,9 @@ fn the_longest_keep_alive_is_kept() {
 /// MQTT 5 clients are told another keep alive and must use it; others cannot be told. [MQTT-3.1.2-21]
 #[test]
 fn the_broker_may_set_the_keep_alive() {
-    for (version, asked, seconds) in [(V5, 1000, 15), (V5, 0, 15), (V5, 1, 15), (V3_1_1, 100, 150), (V3_1, 100, 150)] {
+    for (version, asked, seconds) in
+        [(V5, 1000, 15), (V5, 0, 15), (V5, 1, 15), (V3_1_1, 100, 150), (V3_1, 100, 150)]
+    {
         let world = World::with(|config| config.server_keep_alive = Some(10));
         let client = world.connect("a", version, |connect| connect.keep_alive = asked);
         world.advance(seconds - 1);
@@ -430,7 +441,7 @@ fn the_broker_may_set_the_keep_alive() {
     }
 }
 
-/// [MQTT-3.12.4-1]
+/// [MQTT-3.12.4-1] [MQTT-3.12.4-1 of 3.1.1]
 #[test]
 fn pings_are_answered() {
     for version in ALL {
@@ -438,7 +449,7 @@ fn pings_are_answered() {
     }
 }
 
-/// [MQTT-3.14.4-1] and that nothing more is read.
+/// [MQTT-3.14.4-1] and that nothing more is read. [MQTT-3.14.4-1 of 3.1.1]
 #[test]
 fn disconnect_ends_the_connection() {
     for version in ALL {
@@ -457,9 +468,11 @@ fn disconnect_ends_the_connection() {
 #[test]
 fn the_owner_may_send_a_client_away() {
     for version in ALL {
-        for (reason, said) in
-            [(ReasonCode::ServerMoved, 0x9d), (ReasonCode::Banned, 0x98), (ReasonCode::MessageRateTooHigh, 0x96)]
-        {
+        for (reason, said) in [
+            (ReasonCode::ServerMoved, 0x9d),
+            (ReasonCode::Banned, 0x98),
+            (ReasonCode::MessageRateTooHigh, 0x96),
+        ] {
             let world = World::new();
             let watcher = world.connect("w", V5, |_| ());
             watcher.subscribe("will", 0);
@@ -483,8 +496,10 @@ fn shutdown_sends_everybody_away_and_keeps_sessions() {
     let clients: Vec<_> =
         ALL.iter().map(|&version| world.connect(&version.to_string(), version, persistent)).collect();
     let silent = world.open("silent", V5);
-    world.core(|core, now| core.shut_down(now));
-    clients.iter().for_each(|client| client.expect_disconnect(0x8b));
+    world.core(Core::shut_down);
+    for client in clients {
+        client.expect_disconnect(0x8b);
+    }
     silent.expect_closed();
     assert_eq!((world.metrics().connections, world.metrics().sessions), (0, 3));
 }
@@ -524,6 +539,26 @@ fn a_stale_key_is_ignored() {
         assert!(out.is_empty());
     });
     new.ping();
+}
+
+/// Nothing overflows where deadlines lie beyond the last point in time there is.
+#[test]
+fn the_end_of_time_is_a_time() {
+    let mut core = Core::new(Config::default(), Seed::from(1));
+    let now = Time::from_micros(u64::MAX);
+    let key = core.open(now, Peer::default());
+    let mut bytes = Vec::new();
+    let connect = Connect { keep_alive: 60, will: Some(will("w", "")), ..Connect::new(V5, "a") };
+    connect.encode(&mut bytes).expect("it is one");
+    let mut publish = Publish::new(name("t"), b"x");
+    publish.retain = true;
+    publish.properties.message_expiry = Some(10);
+    publish.encode(V5, &mut bytes).expect("it is one");
+    assert_eq!(core.receive(now, key, &mut BytesMut::from(&bytes[..])), Intake::Open);
+    assert_eq!(core.poll_timeout(), Some(now));
+    core.handle_timeout(now);
+    core.close(now, key, CloseCause::Transport);
+    assert_eq!((core.metrics().sessions, core.poll_timeout()), (0, None));
 }
 
 /// Time that goes backwards is taken for standing still.

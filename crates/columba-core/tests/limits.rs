@@ -2,9 +2,12 @@
 
 use std::num::NonZeroU16;
 
+use bytes::BytesMut;
 use columba_core::codec::PacketType::{PubAck, PubRel};
 use columba_core::codec::{Connect, Packet, PacketId, SubscriptionOptions, Version};
-use columba_core::{Cause, DropCause, Event, EventMask, FullQueue, Limits, MESSAGE_OVERHEAD, Verdict};
+use columba_core::{
+    Cause, Chunks, DropCause, Event, EventMask, Flow, FullQueue, Intake, Limits, MESSAGE_OVERHEAD, Verdict,
+};
 
 use crate::world::{ALL, Client, V3_1, V3_1_1, V5, World, level, name, persistent, will};
 
@@ -27,7 +30,9 @@ fn payload_for(size: usize) -> Vec<u8> {
 
 fn dropped(world: &World) -> Vec<(String, String, DropCause)> {
     let drop = |event| match event {
-        Event::Dropped { client_id, topic, cause, .. } => Some((client_id.to_string(), topic.to_string(), cause)),
+        Event::Dropped { client_id, topic, cause, .. } => {
+            Some((client_id.to_string(), topic.to_string(), cause))
+        }
         _ => None,
     };
     world.events().into_iter().filter_map(drop).collect()
@@ -126,7 +131,7 @@ fn client_id_len() {
     }
 }
 
-/// [MQTT-3.2.2-15]
+/// [MQTT-3.2.2-15] [MQTT-4.13.1-1]
 #[test]
 fn packet_size() {
     for version in ALL {
@@ -243,8 +248,8 @@ fn receive_maximum_is_nothing_to_older_clients() {
     }
 }
 
-/// What is in flight to one client is the lesser of its Receive Maximum and the broker's limit; the rest waits and
-/// is not lost. [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
+/// What is in flight to one client is the lesser of its Receive Maximum and the broker's limit; the rest
+/// waits and is not lost. [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2] [MQTT-3.3.4-10]
 #[test]
 fn inflight() {
     for (limit, asked, expected) in [(5, None, 5), (5, Some(3), 3), (5, Some(5), 5), (5, Some(9), 5)] {
@@ -436,7 +441,10 @@ fn expired_messages_make_room() {
         let gone = ("slow".to_owned(), "t".to_owned(), DropCause::Expired);
         assert_eq!(dropped(&world), [gone.clone(), gone], "{policy:?}");
         let metrics = world.metrics();
-        assert_eq!((metrics.dropped_expired, metrics.dropped_queue_full, metrics.publishes_refused), (2, 0, 0));
+        assert_eq!(
+            (metrics.dropped_expired, metrics.dropped_queue_full, metrics.publishes_refused),
+            (2, 0, 0)
+        );
         slow.resume();
         assert_eq!(slow.messages(), ["t=stays", "t=new", "t=newer"]);
     }
@@ -529,10 +537,10 @@ fn stored_bytes_count_a_message_once() {
         .collect();
     world.connect("p", V5, |_| ()).publish("t", 1, payload_for(200));
     assert_eq!((world.metrics().stored, world.metrics().stored_bytes), (1, 200));
-    clients.iter().for_each(|client| {
+    for client in clients {
         client.resume();
         assert_eq!(client.messages().len(), 1);
-    });
+    }
     assert_eq!(world.metrics().stored, 0);
 }
 
@@ -577,7 +585,8 @@ fn stored_bytes_count_wills() {
 #[test]
 fn subscriptions() {
     let ask = |client: &Client, filters: &[&str]| {
-        let filters: Vec<_> = filters.iter().map(|&filter| (filter, SubscriptionOptions::default())).collect();
+        let filters: Vec<_> =
+            filters.iter().map(|&filter| (filter, SubscriptionOptions::default())).collect();
         client.ask(&filters, None)
     };
     for version in ALL {
@@ -614,7 +623,8 @@ fn topic_levels() {
     let old = world.connect("old", V3_1_1, |_| ());
     old.publish("a/b/c/d", 1, "x");
     assert_eq!(client.messages(), ["a/b/c=x", "a/b/c=x"]);
-    let with_will = |topic: &'static str| world.try_connect("b", V5, move |connect| connect.will = Some(will(topic, "")));
+    let with_will =
+        |topic: &'static str| world.try_connect("b", V5, move |connect| connect.will = Some(will(topic, "")));
     with_will("a/b/c").accepted();
     with_will("a/b/c/d").expect_refused(0x90);
 }
@@ -665,14 +675,19 @@ fn retained_messages_do_not_overflow_a_queue() {
     assert_eq!(client.messages().len(), 3);
     let drops = dropped(&world);
     assert_eq!(drops.len(), 2, "each is reported");
-    assert!(drops.iter().all(|(id, topic, cause)| id == "a" && topic.starts_with("t/") && *cause == DropCause::QueueFull));
+    assert!(
+        drops
+            .iter()
+            .all(|(id, topic, cause)| id == "a" && topic.starts_with("t/") && *cause == DropCause::QueueFull)
+    );
     assert_eq!(world.metrics().dropped_queue_full, 2);
 }
 
-/// [MQTT-3.3.2-9] [MQTT-3.3.2-12]
+/// [MQTT-3.3.2-9] [MQTT-3.3.2-12] [MQTT-3.2.2-17] [MQTT-3.2.2-18]
 #[test]
 fn topic_aliases_in() {
-    for (limit, alias, code) in [(3, 3, None), (3, 4, Some(0x94)), (0, 1, Some(0x94)), (65_535, 65_535, None)] {
+    for (limit, alias, code) in [(3, 3, None), (3, 4, Some(0x94)), (0, 1, Some(0x94)), (65_535, 65_535, None)]
+    {
         let world = limited(|limits| limits.topic_aliases_in = limit);
         let client = world.connect("a", V5, |_| ());
         client.start("t", 0, "x", |publish| publish.topic_alias = NonZeroU16::new(alias));
@@ -683,10 +698,12 @@ fn topic_aliases_in() {
     }
 }
 
-/// [MQTT-3.1.2-26] [MQTT-3.3.2-11] are among the rules each packet is held against.
+/// [MQTT-3.1.2-26] [MQTT-3.3.2-11] are among the rules each packet is held against. [MQTT-3.1.2-27]
 #[test]
 fn topic_aliases_out() {
-    for (limit, asked, used) in [(0, Some(9), false), (9, None, false), (9, Some(0), false), (1, Some(9), true), (9, Some(1), true)] {
+    for (limit, asked, used) in
+        [(0, Some(9), false), (9, None, false), (9, Some(0), false), (1, Some(9), true), (9, Some(1), true)]
+    {
         let world = limited(|limits| limits.topic_aliases_out = limit);
         let client = world.connect("a", V5, |connect| connect.properties.topic_alias_maximum = asked);
         client.subscribe("#", 0);
@@ -730,6 +747,85 @@ fn transmit_budget() {
     });
     assert_eq!(flow, columba_core::Flow::More);
     assert!((1000..1110).contains(&len), "{len}");
+}
+
+/// One client's input waits when it has kept the broker busy for long enough, so that others have their turn.
+#[test]
+fn a_turn_has_an_end() {
+    let world = World::new();
+    world.quiet();
+    let subscribers: Vec<_> = (0..100)
+        .map(|number| {
+            let client = world.connect(&number.to_string(), V3_1_1, |_| ());
+            client.subscribe("t", 0);
+            client
+        })
+        .collect();
+    let publisher = world.connect("p", V3_1_1, |_| ());
+    let mut bytes = BytesMut::new();
+    (0..1000).for_each(|_| bytes.extend_from_slice(b"\x30\x03\x00\x01t"));
+    let key = publisher.key();
+    let first = world.core(|core, now| core.receive(now, key, &mut bytes));
+    let taken = world.metrics().publishes_received;
+    assert_eq!(first, Intake::Paused);
+    assert!((600..700).contains(&taken), "{taken}");
+    assert_eq!(world.core(|core, now| core.receive(now, key, &mut bytes)), Intake::Open);
+    assert!(subscribers.iter().all(|client| client.texts().len() == 1000));
+}
+
+/// A client that takes no messages for now, in the way of a shell that can tell, is still answered.
+#[test]
+fn answers_can_go_before_messages() {
+    let world = World::new();
+    let client = world.connect("a", V5, |_| ());
+    client.subscribe("t", 0);
+    client.stall();
+    world.connect("p", V5, |_| ()).publish("t", 0, "x");
+    client.send(&Packet::PingReq);
+    let key = client.key();
+    let sent = world.core(|core, now| {
+        let mut out = Chunks::new();
+        assert_eq!(core.poll_transmit_control(now, key, &mut out), Flow::Idle);
+        out.to_vec()
+    });
+    assert_eq!(sent, [0xd0, 0]);
+    client.resume();
+    client.expect_all(&["PUBLISH t=x"]);
+}
+
+/// The floor: when everybody has left and every session has ended, the broker holds nothing and waits for nothing.
+/// (Each world of these tests ends in the same way.)
+#[test]
+fn nothing_is_left_when_all_have_gone() {
+    let world = World::new();
+    let clients: Vec<_> = (0..20)
+        .map(|number| {
+            let client = world.connect(&number.to_string(), V5, |connect| {
+                persistent(connect);
+                connect.keep_alive = 60;
+                connect.will = Some(will("w/x", "gone"));
+                connect.properties.receive_maximum = NonZeroU16::new(3);
+            });
+            for filter in ["#", "t/+", "$share/g/#", "$share/h/t/x"] {
+                client.subscribe(filter, 2);
+            }
+            client
+        })
+        .collect();
+    for (number, client) in (0_u8..).zip(&clients) {
+        client.start("t/x", number % 3, vec![b'x'; 1000 * usize::from(number)], |publish| {
+            publish.properties.message_expiry = (number % 2 == 0).then_some(100);
+        });
+    }
+    for client in clients {
+        client.drop_link();
+    }
+    assert!(world.metrics().stored > 10);
+    world.advance(3600);
+    let metrics = world.metrics();
+    assert_eq!((metrics.connections, metrics.sessions, metrics.subscriptions), (0, 0, 0));
+    assert_eq!((metrics.stored, metrics.stored_bytes, metrics.retained), (0, 0, 0));
+    assert_eq!(world.next_deadline(), None);
 }
 
 /// An acknowledged message is a promise: with the limits as they are, a burst behind a subscriber is kept.
@@ -788,8 +884,8 @@ fn slow_consumers_do_not_affect_others() {
         let reader = world.connect("reader", V5, |_| ());
         reader.subscribe("#", 2);
         let publisher = world.connect("p", V5, |_| ());
-        for number in 0..200 {
-            publisher.publish("t", (number % 3) as u8, number.to_string());
+        for number in 0..200_u8 {
+            publisher.publish("t", number % 3, number.to_string());
             assert_eq!(reader.messages(), [format!("t={number}")]);
         }
         let metrics = world.metrics();

@@ -4,12 +4,14 @@
 mod world;
 
 mod auth;
+mod chaos;
 mod errors;
 mod events;
 mod handshake;
 mod limits;
 mod properties;
 mod qos;
+mod replay;
 mod retained;
 mod session;
 mod shared;

@@ -20,7 +20,8 @@ fn all_properties(publish: &mut Publish<'_>) {
 /// [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]
 #[test]
 fn what_belongs_to_a_message_is_forwarded_unaltered() {
-    let expected = "PUBLISH t=x format=1 type=text/ä response=answer/here correlation=<2 bytes> b:1 a:2 b:1 :";
+    let expected =
+        "PUBLISH t=x format=1 type=text/ä response=answer/here correlation=<2 bytes> b:1 a:2 b:1 :";
     for size in [1, 10_000] {
         let world = World::new();
         let client = world.connect("a", V5, |_| ());
@@ -47,7 +48,9 @@ fn an_unspecified_format_is_forwarded_too() {
     let world = World::new();
     let client = world.connect("a", V5, |_| ());
     client.subscribe("t", 0);
-    client.publish_with("t", 0, b"\xff", |publish| publish.properties.payload_format = Some(PayloadFormat::Bytes));
+    client.publish_with("t", 0, b"\xff", |publish| {
+        publish.properties.payload_format = Some(PayloadFormat::Bytes);
+    });
     client.expect("PUBLISH t=<1 bytes> format=0");
 }
 
@@ -182,13 +185,21 @@ fn an_alias_stands_for_the_topic_it_was_last_set_to() {
     ]);
 }
 
+type Attempt = fn(&Client);
+
 /// [MQTT-3.3.2-8]; none outlives its connection [MQTT-3.3.2-7].
 #[test]
 fn wrong_aliases() {
-    let attempts: [(u8, fn(&Client)); 5] = [
-        (0x82, |client| { client.start("_", 0, "x", alias_alone(2)); }),
-        (0x82, |client| { client.start("_", 0, "x", alias_alone(1)); }),
-        (0x94, |client| { client.start("t", 0, "x", with_alias(65)); }),
+    let attempts: [(u8, Attempt); 5] = [
+        (0x82, |client| {
+            client.start("_", 0, "x", alias_alone(2));
+        }),
+        (0x82, |client| {
+            client.start("_", 0, "x", alias_alone(1));
+        }),
+        (0x94, |client| {
+            client.start("t", 0, "x", with_alias(65));
+        }),
         (0x94, |client| client.send_bytes(b"\x30\x07\x00\x01t\x03\x23\x00\x00")),
         (0x82, |client| client.send_bytes(b"\x30\x04\x00\x00\x00x")),
     ];
@@ -306,7 +317,9 @@ fn a_message_too_large_for_a_client_is_dropped_as_if_it_had_been_sent() {
         assert_eq!(world.metrics().dropped_too_large, 3);
         let events = world.events();
         assert_eq!(events.len(), 3);
-        assert!(matches!(&events[0], Event::Dropped { client_id, cause: DropCause::TooLarge, .. } if &**client_id == "small"));
+        assert!(
+            matches!(&events[0], Event::Dropped { client_id, cause: DropCause::TooLarge, .. } if &**client_id == "small")
+        );
         assert_eq!(world.metrics().stored, 0);
     }
 }
@@ -347,7 +360,7 @@ fn a_message_that_is_not_sent_sets_no_alias() {
     assert_eq!(client.messages(), ["a/long/topic=x"; 5]);
 }
 
-/// [MQTT-3.2.2-19] [MQTT-3.14.2-3]
+/// [MQTT-3.2.2-19] [MQTT-3.14.2-3] [MQTT-3.2.2-20] [MQTT-3.14.2-4]
 #[test]
 fn a_reason_string_gives_way_to_the_packets_size() {
     let reason_string = |client: &Client| {
@@ -368,14 +381,17 @@ fn a_reason_string_gives_way_to_the_packets_size() {
     }
 }
 
-/// [MQTT-3.1.2-29] [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.6.2-2] [MQTT-3.7.2-2] [MQTT-3.9.2-1] [MQTT-3.11.2-1]
-/// [MQTT-3.15.2-2]: only CONNACK and DISCONNECT ever carry reason strings or user properties of the broker's.
+/// [MQTT-3.1.2-29] [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.6.2-2] [MQTT-3.7.2-2] [MQTT-3.9.2-1]
+/// [MQTT-3.11.2-1] [MQTT-3.15.2-2]: only CONNACK and DISCONNECT ever carry reason strings or user
+/// properties of the broker's. [MQTT-3.4.2-3] [MQTT-3.5.2-3] [MQTT-3.6.2-3] [MQTT-3.7.2-3] [MQTT-3.9.2-2]
+/// [MQTT-3.11.2-2] [MQTT-3.15.2-3]
 #[test]
 fn problem_information_comes_only_where_it_may() {
     for wanted in [None, Some(true), Some(false)] {
         let world = World::new();
         world.authorize(|_: columba_core::Client<'_>, _: columba_core::Action<'_>| false);
-        let client = world.connect("a", V5, |connect| connect.properties.request_problem_information = wanted);
+        let client =
+            world.connect("a", V5, |connect| connect.properties.request_problem_information = wanted);
         client.start("t", 1, "x", |_| ());
         client.start("t", 2, "x", |_| ());
         client.ack(PubRec, 9);

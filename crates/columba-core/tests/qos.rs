@@ -1,7 +1,7 @@
 //! Quality of service, both directions: who acknowledges what, what is sent again and what never is.
 
 use columba_core::codec::PacketType::{PubAck, PubComp, PubRec, PubRel};
-use columba_core::codec::{PacketId, Publish, ReasonCode};
+use columba_core::codec::{Packet, PacketId, Publish, ReasonCode};
 
 use crate::world::{ALL, Client, V3_1_1, V5, World, level, persistent};
 
@@ -12,7 +12,9 @@ fn pair(world: &World, qos: u8) -> (Client, Client) {
     (subscriber, world.connect("publisher", V5, |_| ()))
 }
 
-/// [MQTT-3.3.4-1] [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-2.2.1-5]
+/// [MQTT-3.3.4-1] [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-2.2.1-5] [MQTT-3.4.2-1]
+/// [MQTT-3.5.2-1] [MQTT-3.7.2-1] [MQTT-3.3.4-1 of 3.1.1] [MQTT-2.3.1-6 of 3.1.1] [MQTT-4.3.2-2 of 3.1.1]
+/// [MQTT-4.3.3-2 of 3.1.1]
 #[test]
 fn every_qos_is_answered_as_it_asks() {
     for version in ALL {
@@ -46,8 +48,8 @@ fn a_publisher_is_told_that_nobody_listens() {
     }
 }
 
-/// The QoS of a delivery is the lower of what was published and what was granted, never raised to the latter.
-/// [MQTT-3.8.4-8], [MQTT-3.8.4-6 of 3.1.1]
+/// The QoS of a delivery is the lower of what was published and what was granted, never raised to the
+/// latter. [MQTT-3.8.4-8], [MQTT-3.8.4-6 of 3.1.1] [MQTT-4.3.1-1] [MQTT-4.3.1-1 of 3.1.1]
 #[test]
 fn the_qos_of_a_delivery_is_the_lower_of_the_two() {
     for version in ALL {
@@ -82,7 +84,7 @@ fn the_qos_of_a_message_that_waited_is_the_lower_of_the_two() {
     }
 }
 
-/// The DUP flag of the publisher is its own affair. [MQTT-3.3.1-3]
+/// The DUP flag of the publisher is its own affair. [MQTT-3.3.1-3] [MQTT-3.3.1-3 of 3.1.1]
 #[test]
 fn dup_is_not_passed_on() {
     let world = World::new();
@@ -92,7 +94,8 @@ fn dup_is_not_passed_on() {
     subscriber.expect_all(&["PUBLISH t=x q1 #1", "PUBLISH t=x q2 #2"]);
 }
 
-/// [MQTT-4.3.2-1] [MQTT-4.3.2-2] [MQTT-4.3.2-3] [MQTT-3.3.1-1] [MQTT-4.4.0-1]
+/// [MQTT-4.3.2-1] [MQTT-4.3.2-2] [MQTT-4.3.2-3] [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-3.3.1-1 of 3.1.1]
+/// [MQTT-4.3.2-1 of 3.1.1] [MQTT-4.4.0-1 of 3.1.1] [MQTT-2.3.1-4 of 3.1.1]
 #[test]
 fn an_unacknowledged_message_comes_again_with_its_id_when_its_client_is_back() {
     for version in ALL {
@@ -166,6 +169,7 @@ fn nothing_is_sent_again_on_a_live_connection() {
 }
 
 /// [MQTT-4.3.3-1] [MQTT-4.3.3-2] [MQTT-4.3.3-3] [MQTT-4.3.3-4] [MQTT-4.3.3-5] [MQTT-4.3.3-6]
+/// [MQTT-4.3.3-1 of 3.1.1]
 #[test]
 fn once_released_a_message_is_never_sent_again() {
     for version in ALL {
@@ -193,7 +197,7 @@ fn once_released_a_message_is_never_sent_again() {
     }
 }
 
-/// [MQTT-4.3.3-10] [MQTT-4.3.3-12]
+/// [MQTT-4.3.3-10] [MQTT-4.3.3-12] [MQTT-4.3.3-2 of 3.1.1]
 #[test]
 fn a_message_sent_twice_at_qos_2_arrives_once() {
     for version in ALL {
@@ -237,7 +241,7 @@ fn a_new_session_knows_nothing_of_the_old_ones_messages() {
     subscriber.expect_all(&["PUBLISH t=x", "PUBLISH t=x"]);
 }
 
-/// [MQTT-4.3.2-5]
+/// [MQTT-4.3.2-5] [MQTT-4.3.2-2 of 3.1.1]
 #[test]
 fn at_qos_1_the_same_id_is_a_new_message() {
     let world = World::new();
@@ -268,6 +272,7 @@ fn an_error_ends_an_exchange() {
 }
 
 /// Acknowledgements of something long over are answered where they ask for it, and are no fault.
+/// [MQTT-3.6.2-1] [MQTT-3.7.2-1]
 #[test]
 fn unknown_packet_ids_are_no_fault() {
     for version in ALL {
@@ -297,6 +302,29 @@ fn an_acknowledgement_of_the_wrong_kind_is_a_protocol_error() {
         // The exchange itself is not over.
         let subscriber = world.connect("subscriber", V5, persistent);
         assert_eq!(subscriber.messages(), ["t=x"]);
+    }
+}
+
+/// Acknowledgements keep the order of what they acknowledge. [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-4.6.0-4],
+/// [MQTT-4.6.0-2 of 3.1.1] [MQTT-4.6.0-3 of 3.1.1] [MQTT-4.6.0-4 of 3.1.1]
+#[test]
+fn acknowledgements_come_in_order() {
+    for version in ALL {
+        let world = World::new();
+        let subscriber = world.connect("s", version, |_| ());
+        subscriber.subscribe("t", 2);
+        let publisher = world.connect("p", version, |_| ());
+        let mut bytes = Vec::new();
+        for (id, qos) in [(3, 1), (2, 2), (9, 1), (1, 2)] {
+            let mut publish = Publish::new(crate::world::name("t"), b"");
+            (publish.qos, publish.packet_id) = (level(qos), PacketId::new(id));
+            publish.encode(version, &mut bytes).expect("it is one");
+        }
+        publisher.send_bytes(&bytes);
+        publisher.expect_all(&["PUBACK #3", "PUBREC #2", "PUBACK #9", "PUBREC #1"]);
+        subscriber.ack(PubRec, 4);
+        subscriber.ack(PubRec, 2);
+        assert_eq!(subscriber.texts()[4..], ["PUBREL #4", "PUBREL #2"]);
     }
 }
 
@@ -334,7 +362,7 @@ fn a_refused_message_of_an_older_client_is_acknowledged_and_dropped() {
     }
 }
 
-/// [MQTT-4.6.0-5] [MQTT-4.6.0-6]
+/// [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT-4.6.0-5 of 3.1.1] [MQTT-4.6.0-6 of 3.1.1]
 #[test]
 fn messages_of_a_topic_come_in_order() {
     for qos in 0..3 {
@@ -376,27 +404,24 @@ fn packet_ids_in_flight_are_never_reused() {
     subscriber.expect_all(&["PUBLISH t=x q1 #1", "PUBLISH t=x q2 #2", "PUBLISH t=x q2 #3"]);
     subscriber.ack(PubRec, 3);
     subscriber.expect("PUBREL #3");
-    for round in 0..2 {
-        let mut first = 0;
-        for number in 0..65_532_u32 {
-            publisher.start("t", 1, "x", |publish| publish.packet_id = PacketId::new(1));
-            let id = match subscriber.next().packet() {
-                columba_core::codec::Packet::Publish(publish) => publish.packet_id.map_or(0, PacketId::get),
-                _ => 0,
-            };
-            if number == 0 {
-                first = id;
-            }
-            subscriber.ack(PubAck, id);
-        }
-        assert_eq!(first, 4, "in round {round}");
+    let mut ids = Vec::new();
+    for _ in 0..65_534 {
+        publisher.start("t", 1, "x", |publish| publish.packet_id = PacketId::new(1));
+        let id = match subscriber.next().packet() {
+            Packet::Publish(publish) => publish.packet_id.map_or(0, PacketId::get),
+            _ => 0,
+        };
+        ids.push(id);
+        subscriber.ack(PubAck, id);
     }
+    assert_eq!((ids[0], ids[65_531], &ids[65_532..]), (4, 65_535, &[4, 5][..]));
     subscriber.drop_link();
     let subscriber = world.connect("subscriber", V5, persistent);
     subscriber.expect_all(&["PUBLISH t=x q1 #1 dup", "PUBLISH t=x q2 #2 dup", "PUBREL #3"]);
 }
 
-/// More than one portion of output, more than the client takes at once, in the order first sent. [MQTT-4.6.0-1]
+/// More than one portion of output, more than the client takes at once, in the order first sent.
+/// [MQTT-4.6.0-1] [MQTT-4.6.0-1 of 3.1.1]
 #[test]
 fn many_messages_are_sent_again_in_order() {
     let world = World::with(|config| {
@@ -479,7 +504,7 @@ fn a_packet_may_come_in_any_pieces() {
             let text = number.to_string();
             let mut publish = Publish::new(crate::world::name("own"), text.as_bytes());
             (publish.qos, publish.packet_id) = (level(1), PacketId::new(number + 1));
-            publish.encode(version, &mut bytes).unwrap();
+            publish.encode(version, &mut bytes).expect("it is one");
         }
         for (number, byte) in bytes.iter().enumerate() {
             client.send_bytes(&[*byte]);
@@ -487,7 +512,8 @@ fn a_packet_may_come_in_any_pieces() {
         }
         let texts = client.texts();
         let own: Vec<_> = texts.iter().filter(|text| !text.starts_with("PUBLISH t=")).collect();
-        let acknowledged = ["PUBACK #1", "PUBLISH own=0", "PUBACK #2", "PUBLISH own=1", "PUBACK #3", "PUBLISH own=2"];
+        let acknowledged =
+            ["PUBACK #1", "PUBLISH own=0", "PUBACK #2", "PUBLISH own=1", "PUBACK #3", "PUBLISH own=2"];
         assert_eq!(own, acknowledged.iter().collect::<Vec<_>>());
         assert_eq!(texts.len() - own.len(), bytes.len());
     }

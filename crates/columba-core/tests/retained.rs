@@ -7,7 +7,9 @@ use crate::world::{ALL, Client, V3_1_1, V5, World, level, name, persistent};
 fn retained(world: &World) -> Vec<String> {
     let mut found = Vec::new();
     world.core(|core, _| {
-        core.retained(None, |topic, payload| found.push(format!("{topic}={}", String::from_utf8_lossy(payload))));
+        core.retained(None, |topic, payload| {
+            found.push(format!("{topic}={}", String::from_utf8_lossy(payload)));
+        });
     });
     found.sort();
     found
@@ -112,15 +114,21 @@ fn older_clients_get_them_each_time() {
 #[test]
 fn filters_bring_what_they_match() {
     let topics = ["a", "/", "/a", "a/", "a//b", "a/b", "a/b/c", "ä/b", "$a", "$a/b", "a/$b", "日本/語"];
-    for filter in
-        ["#", "+", "+/+", "/+", "/#", "+/", "a", "a/#", "a/+", "a/+/#", "a/+/b", "a//b", "+/b/#", "+/+/+", "$a/#", "$a/+", "x/#"]
-    {
+    for filter in [
+        "#", "+", "+/+", "/+", "/#", "+/", "a", "a/#", "a/+", "a/+/#", "a/+/b", "a//b", "+/b/#", "+/+/+",
+        "$a/#", "$a/+", "x/#",
+    ] {
         let world = World::new();
         let publisher = world.connect("p", V5, |_| ());
-        topics.iter().for_each(|topic| publisher.retain(topic, 0, "x"));
+        for topic in topics {
+            publisher.retain(topic, 0, "x");
+        }
         let parsed = columba_core::codec::TopicFilter::parse(filter).expect("it is one");
-        let mut expected: Vec<_> =
-            topics.iter().filter(|topic| parsed.matches(name(topic))).map(|topic| format!("{topic}=x")).collect();
+        let mut expected: Vec<_> = topics
+            .iter()
+            .filter(|topic| parsed.matches(name(topic)))
+            .map(|topic| format!("{topic}=x"))
+            .collect();
         expected.sort();
         assert_eq!(brought(&world, filter), expected, "{filter}");
     }

@@ -25,6 +25,7 @@ fn resumes(world: &World, id: &str, version: Version) -> bool {
 }
 
 /// [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.2.2-3], [MQTT-3.2.2-2 of 3.1.1] [MQTT-3.2.2-3 of 3.1.1]
+/// [MQTT-3.1.2-4 of 3.1.1] [MQTT-3.1.3-2 of 3.1.1] [MQTT-4.1.0-1 of 3.1.1]
 #[test]
 fn a_session_goes_on_and_the_client_is_told_so() {
     for version in [V3_1_1, V5] {
@@ -47,7 +48,7 @@ fn a_client_of_3_1_is_never_told_of_its_session() {
 }
 
 /// Subscriptions, what waits, what is in flight and what is being received: nothing outlives a clean start.
-/// [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.1.4-4], [MQTT-3.1.2-6 of 3.1.1]
+/// [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.1.4-4], [MQTT-3.1.2-6 of 3.1.1] [MQTT-3.1.4-3 of 3.1.1]
 #[test]
 fn clean_start_ends_the_old_session() {
     for version in ALL {
@@ -102,7 +103,7 @@ fn a_session_expires_when_its_time_is_over() {
     }
 }
 
-/// [MQTT-4.1.0-1]
+/// [MQTT-4.1.0-1] [MQTT-4.1.0-2 of 3.1.1]
 #[test]
 fn a_session_does_not_expire_while_its_client_is_here() {
     let world = World::new();
@@ -198,7 +199,7 @@ fn the_broker_may_bound_the_expiry() {
     assert_eq!(world.metrics().sessions, 0);
 }
 
-/// [MQTT-4.5.0-1], [MQTT-3.1.2-5 of 3.1.1]
+/// [MQTT-4.5.0-1], [MQTT-3.1.2-5 of 3.1.1] [MQTT-4.5.0-1 of 3.1.1]
 #[test]
 fn messages_wait_for_an_absent_client() {
     for version in ALL {

@@ -188,7 +188,8 @@ fn a_message_sent_at_qos_2_waits_for_its_member() {
 #[test]
 fn a_message_sent_at_qos_2_is_lost_with_its_session() {
     let world = World::new();
-    let leaving = world.connect("leaving", V5, |connect| connect.properties.receive_maximum = Some(PacketId::MIN));
+    let leaving =
+        world.connect("leaving", V5, |connect| connect.properties.receive_maximum = Some(PacketId::MIN));
     leaving.subscribe("$share/g/t", 2);
     publish_numbers(&world, 2, 2);
     leaving.expect_all(&["PUBLISH t=0 q2 #1"]);
@@ -224,10 +225,10 @@ fn each_member_has_its_own_qos_and_identifier() {
             client
         })
         .collect();
-    publish_numbers(&world, 2, 3);
-    let mut texts: Vec<_> = members.iter().flat_map(Client::texts).collect();
-    texts.iter_mut().for_each(|text| *text = text.replace("=1 ", "=_ ").replace("=2 ", "=_ ").replace("=0 ", "=_ "));
-    assert_eq!(texts, ["PUBLISH t=_ ids=1", "PUBLISH t=_ q1 #1 ids=2", "PUBLISH t=_ q2 #1 ids=3"]);
+    let publisher = world.connect("publisher", V5, |_| ());
+    (0..3).for_each(|_| publisher.publish("t", 2, "x"));
+    let texts: Vec<_> = members.iter().flat_map(Client::texts).collect();
+    assert_eq!(texts, ["PUBLISH t=x ids=1", "PUBLISH t=x q1 #1 ids=2", "PUBLISH t=x q2 #1 ids=3"]);
 }
 
 /// § 4.8.2, whatever Retain Handling says.
@@ -246,7 +247,8 @@ fn a_shared_subscription_brings_no_retained_messages() {
 #[test]
 fn members_come_and_go() {
     let world = World::new();
-    let (first, second) = (member(&world, "first", "$share/g/t", 1), member(&world, "second", "$share/g/t", 1));
+    let (first, second) =
+        (member(&world, "first", "$share/g/t", 1), member(&world, "second", "$share/g/t", 1));
     publish_numbers(&world, 1, 2);
     assert_eq!(first.unsubscribe(&["$share/g/t", "t", "$share/h/t"]), [0, 0x11, 0x11]);
     publish_numbers(&world, 1, 4);
@@ -279,15 +281,17 @@ fn no_message_is_lost_or_doubled_while_members_come_and_go() {
     world.quiet();
     let publisher = world.connect("publisher", V3_1_1, |_| ());
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
-    let mut members: Vec<Client> =
-        (0..4).map(|n| member(&world, &n.to_string(), "$share/g/t", 1)).collect();
+    let mut members: Vec<Client> = (0..4).map(|n| member(&world, &n.to_string(), "$share/g/t", 1)).collect();
     for round in 0..200_usize {
         publisher.publish("t", 1, round.to_string());
         let who = round * 7 % 4;
         match round % 3 {
             0 => members[who].drop_link(),
             1 => {}
-            _ => members[who].messages().into_iter().for_each(|message| *taken.entry(message).or_default() += 1),
+            _ => members[who]
+                .messages()
+                .into_iter()
+                .for_each(|message| *taken.entry(message).or_default() += 1),
         }
         if !members[who].is_open() {
             // What had come and was not acknowledged comes again, here or there.

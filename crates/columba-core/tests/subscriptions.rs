@@ -8,15 +8,53 @@ fn at(qos: u8) -> SubscriptionOptions {
     SubscriptionOptions { qos: level(qos), ..SubscriptionOptions::default() }
 }
 
-/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.2-1] [MQTT-4.7.3-4] [MQTT-3.3.2-3]
+/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.2-1] [MQTT-4.7.3-4] [MQTT-3.3.2-3] [MQTT-4.8.2-1] [MQTT-1.5.4-3]
+/// [MQTT-4.7.2-1 of 3.1.1] [MQTT-4.7.3-4 of 3.1.1] [MQTT-3.3.2-3 of 3.1.1] [MQTT-1.5.3-3 of 3.1.1]
 #[test]
 fn filters_match_what_they_should() {
     let topics = [
-        "a", "/", "/a", "a/", "a//b", "a/b", "a/b/c", "A/b", "ä/b", "ßeta", "日本/語", "$a", "$a/b", "a/$b", "$SYS/a", " ",
-        "a b", "\u{feff}a", "$share", "$share/x",
+        "a",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        "a/b",
+        "a/b/c",
+        "A/b",
+        "ä/b",
+        "ßeta",
+        "日本/語",
+        "$a",
+        "$a/b",
+        "a/$b",
+        "$SYS/a",
+        " ",
+        "a b",
+        "\u{feff}a",
+        "$share",
+        "$share/x",
     ];
     for (filter, expected) in [
-        ("#", &["a", "/", "/a", "a/", "a//b", "a/b", "a/b/c", "A/b", "ä/b", "ßeta", "日本/語", "a/$b", " ", "a b", "\u{feff}a"][..]),
+        (
+            "#",
+            &[
+                "a",
+                "/",
+                "/a",
+                "a/",
+                "a//b",
+                "a/b",
+                "a/b/c",
+                "A/b",
+                "ä/b",
+                "ßeta",
+                "日本/語",
+                "a/$b",
+                " ",
+                "a b",
+                "\u{feff}a",
+            ][..],
+        ),
         ("+", &["a", "ßeta", " ", "a b", "\u{feff}a"]),
         ("+/+", &["/", "/a", "a/", "a/b", "A/b", "ä/b", "日本/語", "a/$b"]),
         ("/+", &["/", "/a"]),
@@ -47,7 +85,9 @@ fn filters_match_what_they_should() {
         let publisher = world.open_from("p", V5, peer);
         publisher.connect("p", |_| ());
         publisher.accepted();
-        topics.iter().for_each(|topic| publisher.publish(topic, 0, ""));
+        for topic in topics {
+            publisher.publish(topic, 0, "");
+        }
         let expected: Vec<_> = expected.iter().map(|topic| format!("{topic}=")).collect();
         assert_eq!(client.messages(), expected, "{filter}");
     }
@@ -177,8 +217,10 @@ fn subscribing_again_loses_nothing() {
     client.expect_all(&["PUBLISH t=before q1 #1", "PUBLISH t=after"]);
 }
 
-/// One code for each filter, in order. [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7]
-/// [MQTT-3.9.3-1] [MQTT-3.9.3-2] [MQTT-2.2.1-6]
+/// One code for each filter, in order. [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.8.4-6]
+/// [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT-3.9.3-2] [MQTT-2.2.1-6] [MQTT-3.8.4-1 of 3.1.1]
+/// [MQTT-3.8.4-2 of 3.1.1] [MQTT-3.8.4-4 of 3.1.1] [MQTT-3.8.4-5 of 3.1.1] [MQTT-3.9.3-1 of 3.1.1]
+/// [MQTT-3.9.3-2 of 3.1.1] [MQTT-2.3.1-7 of 3.1.1]
 #[test]
 fn suback_has_a_code_for_each_filter() {
     for version in ALL {
@@ -258,7 +300,9 @@ fn what_is_switched_off_is_refused_filter_by_filter() {
     assert_eq!(client.ask(&[("t", at(1))], None), [1]);
 }
 
-/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1] [MQTT-3.11.3-2]
+/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1]
+/// [MQTT-3.11.3-2] [MQTT-3.10.4-1 of 3.1.1] [MQTT-3.10.4-2 of 3.1.1] [MQTT-3.10.4-4 of 3.1.1]
+/// [MQTT-3.10.4-5 of 3.1.1] [MQTT-3.10.4-6 of 3.1.1]
 #[test]
 fn unsubscribing_is_always_answered() {
     for version in ALL {
@@ -279,7 +323,7 @@ fn unsubscribing_is_always_answered() {
     }
 }
 
-/// What was on its way still comes. [MQTT-3.10.4-3]
+/// What was on its way still comes. [MQTT-3.10.4-3] [MQTT-3.10.4-3 of 3.1.1]
 #[test]
 fn unsubscribing_takes_nothing_back() {
     let world = World::new();

@@ -160,7 +160,9 @@ fn clients_of_all_versions_share_a_broker() {
     let world = World::new();
     let clients: Vec<_> =
         ALL.iter().map(|&version| world.connect(&version.to_string(), version, |_| ())).collect();
-    clients.iter().for_each(|client| client.subscribe("t", 1));
+    for client in &clients {
+        client.subscribe("t", 1);
+    }
     for client in &clients {
         client.publish("t", 1, client.version().to_string());
     }

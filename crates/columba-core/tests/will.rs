@@ -26,18 +26,22 @@ fn delayed(session: u32, delay: u32) -> impl Fn(&mut Connect<'_>) {
 
 const WILL: [&str; 1] = ["PUBLISH will/d=x"];
 
+type Ending = fn(&World, &Client);
+
 /// Every way to end a connection but a proper goodbye. [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.14.4-3],
-/// [MQTT-3.1.2-8 of 3.1.1] [MQTT-3.14.4-3 of 3.1.1]
+/// [MQTT-3.1.2-8 of 3.1.1] [MQTT-3.14.4-3 of 3.1.1] [MQTT-3.1.2-7] [MQTT-3.1.2-10 of 3.1.1]
 #[test]
 fn a_will_is_sent_unless_its_client_says_goodbye() {
-    let endings: [(bool, fn(&World, &Client)); 7] = [
+    let endings: [(bool, Ending); 7] = [
         (false, |_, client| client.disconnect()),
         (true, |_, client| client.drop_link()),
         (true, |world, _| world.advance(15)),
         (true, |_, client| client.send_bytes(b"\xff\xff\xff\xff\xff")),
         (true, |_, client| client.connect("a", |_| ())),
         (true, |world, client| drop(world.connect("a", client.version(), |_| ()))),
-        (true, |world, _| assert!(world.core(|core, now| core.disconnect(now, "a", ReasonCode::AdministrativeAction)))),
+        (true, |world, _| {
+            assert!(world.core(|core, now| core.disconnect(now, "a", ReasonCode::AdministrativeAction)));
+        }),
     ];
     for version in ALL {
         for (number, (sent, end)) in endings.into_iter().enumerate() {
@@ -319,7 +323,8 @@ fn a_will_can_overflow_a_queue() {
             config.full_queue = FullQueue::DisconnectConsumer;
             config.authenticate = true;
         });
-        let slow = trusted(&world, "slow", |connect| connect.properties.receive_maximum = Some(NonZeroU16::MIN));
+        let slow =
+            trusted(&world, "slow", |connect| connect.properties.receive_maximum = Some(NonZeroU16::MIN));
         slow.subscribe("will/d", 1);
         slow.stall();
         trusted(&world, "p", |_| ()).publish("will/d", 1, "first");

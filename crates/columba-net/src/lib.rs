@@ -38,6 +38,8 @@ mod proxy;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tungstenite")]
+mod tungstenite;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "ws")]
@@ -49,6 +51,8 @@ pub use crate::messages::{Incoming, MessageStream};
 pub use crate::tcp::TcpListener;
 #[cfg(feature = "tls")]
 pub use crate::tls::{ClientCertificates, Tls, TlsError, TlsListener};
+#[cfg(feature = "tungstenite")]
+pub use crate::tungstenite::tungstenite;
 #[cfg(unix)]
 pub use crate::unix::UnixListener;
 #[cfg(feature = "ws")]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use columba::{Listener, Peer, Transport};
 use columba_net::{TcpListener, Tls, TlsListener, WsListener};
@@ -34,7 +35,7 @@ pub(crate) async fn bind(config: &ListenerConfig, tls: Option<&Tls>) -> Result<B
         _ => bind_tcp(config, tls).await,
     };
     let (listener, local) = outcome.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    Ok(Bound { kind, listener: Box::new(Watched(listener)), address: local })
+    Ok(Bound { kind, listener: Box::new(Watched { listener, warned: None }), address: local })
 }
 
 async fn bind_tcp(
@@ -76,17 +77,30 @@ fn bind_unix(_path: &str) -> io::Result<(Box<dyn Listener>, Option<SocketAddr>)>
 }
 
 /// Tells the log who comes, and who does not get in.
-struct Watched(Box<dyn Listener>);
+struct Watched {
+    listener: Box<dyn Listener>,
+    /// When it last could not accept. It tries ten times a second, and nobody wants to read that.
+    warned: Option<Instant>,
+}
+
+/// Warnings of one listener are this far apart.
+const SILENCE: Duration = Duration::from_secs(10);
 
 impl Listener for Watched {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>> {
-        let outcome = self.0.poll_accept(cx);
+        let outcome = self.listener.poll_accept(cx);
         match &outcome {
             Poll::Ready(Ok((_, peer))) => log::line(Level::Debug, format_args!("connection from {peer}")),
+            // A socket that cannot accept is our affair,
+            Poll::Ready(Err(error)) if error.raw_os_error().is_some() => {
+                if self.warned.is_none_or(|last| last.elapsed() >= SILENCE) {
+                    log::line(Level::Warn, format_args!("{} cannot accept: {error}", self.address()));
+                    self.warned = Some(Instant::now());
+                }
+            }
+            // what a stranger does wrong in a handshake is his.
             Poll::Ready(Err(error)) => {
-                // What a stranger does wrong in a handshake is his affair; a socket that cannot accept is ours.
-                let level = if error.raw_os_error().is_some() { Level::Warn } else { Level::Debug };
-                log::line(level, format_args!("{}: {error}", self.address()));
+                log::line(Level::Debug, format_args!("{}, from {error}", self.address()));
             }
             Poll::Pending => {}
         }
@@ -94,6 +108,6 @@ impl Listener for Watched {
     }
 
     fn address(&self) -> String {
-        self.0.address()
+        self.listener.address()
     }
 }

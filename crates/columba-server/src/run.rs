@@ -105,17 +105,21 @@ fn builder(settings: Settings) -> Result<BrokerBuilder, String> {
 
 fn log_event(event: &Event) {
     match event {
-        Event::Connected { client_id, version, session_present, .. } => {
+        Event::Connected { peer, .. } if peer.trusted => {}
+        Event::Connected { client_id, version, session_present, peer, .. } => {
             let session = if *session_present { "with its session" } else { "with a new session" };
-            log::line(Level::Info, format_args!("{client_id:?} connected {session}, {}", name(*version)));
+            log::line(
+                Level::Info,
+                format_args!("{client_id:?} connected {session}, {}, from {peer}", name(*version)),
+            );
         }
         Event::Disconnected { client_id, cause, session_kept, .. } => {
             let level = if matches!(cause, Cause::Fault(_)) { Level::Warn } else { Level::Info };
             let session = if *session_kept { "; its session is kept" } else { "" };
             log::line(level, format_args!("{client_id:?} is gone: {cause}{session}"));
         }
-        Event::Refused { cause, .. } => {
-            log::line(Level::Warn, format_args!("a connection was refused: {cause}"));
+        Event::Refused { peer, cause, .. } => {
+            log::line(Level::Warn, format_args!("a connection from {peer} was refused: {cause}"));
         }
         Event::SessionEnded { client_id, expired: true } => {
             log::line(Level::Info, format_args!("the session of {client_id:?} has expired"));

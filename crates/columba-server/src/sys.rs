@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 use columba::{Broker, ClientError, Metrics, Publish};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Who publishes them.
-const CLIENT_ID: &str = "$SYS";
-
 /// Publishes the figures now and then, those that have changed, until the broker is gone.
 pub(crate) async fn publish(broker: Broker, every: Duration) {
     // The broker is gone, which ends this, too.
@@ -16,7 +13,8 @@ pub(crate) async fn publish(broker: Broker, every: Duration) {
 
 async fn publish_all(broker: &Broker, every: Duration) -> Result<(), ClientError> {
     let started = Instant::now();
-    let client = broker.client(CLIENT_ID).connect().await?;
+    // An id that nobody can guess, so that nobody can take it over.
+    let client = broker.client("").connect().await?;
     let version = concat!("columba version ", env!("CARGO_PKG_VERSION"));
     client.send(Publish::new("$SYS/broker/version", version).retain(true)).await?;
     let mut before: Vec<(&str, u64)> = Vec::new();

@@ -51,6 +51,8 @@ pub struct Driver {
     /// What was taken off the ready list, kept for its allocation.
     batch: Vec<Arc<OneWaker>>,
     ending: Option<Ending>,
+    /// When clients in this process have to show that they are there, if the broker wants every client to.
+    ping: Option<Time>,
 }
 
 /// One connection's transport, and what could not be moved yet.
@@ -127,6 +129,7 @@ impl Driver {
             output: Chunks::new(),
             batch: Vec::new(),
             ending: None,
+            ping: None,
         }
     }
 
@@ -567,6 +570,7 @@ impl Driver {
 
     fn run_timer(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
         let mut busy = false;
+        self.ping(now);
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
             busy = true;
@@ -579,7 +583,7 @@ impl Driver {
         }
         let ending = self.ending.as_ref().map(|ending| ending.until);
         let resting = self.listeners.iter().filter_map(|(_, accepting)| accepting.rest);
-        let next = self.core.poll_timeout().into_iter().chain(ending).chain(resting).min();
+        let next = self.core.poll_timeout().into_iter().chain(ending).chain(resting).chain(self.ping).min();
         if next != self.deadline {
             self.deadline = next;
             self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
@@ -589,6 +593,22 @@ impl Driver {
             busy = true;
         }
         busy
+    }
+
+    /// Keeps alive who cannot fall silent: a client in this process is there until it is dropped.
+    fn ping(&mut self, now: Time) {
+        let Some(interval) = self.core.config().server_keep_alive.filter(|&seconds| seconds > 0) else {
+            return;
+        };
+        if self.ping.is_some_and(|at| at > now) {
+            return;
+        }
+        self.ping = Some(now + Duration::from_secs(interval.into()));
+        for link in self.links.iter().flatten() {
+            if let Io::Local(local) = &link.io {
+                local.ping();
+            }
+        }
     }
 
     /// Whether a shutdown is under way and nothing is left to do, or no time to do it.

@@ -65,6 +65,7 @@ pub(crate) enum Answer {
     Reasons(Vec<ReasonCode>),
 }
 
+const PINGREQ: [u8; 2] = [(PacketType::PingReq as u8) << 4, 0];
 /// Packets that may wait for the broker.
 const MAX_OUTGOING: usize = 1024;
 /// Messages, and bytes of them, that may wait for the client before the broker keeps the rest in its session.
@@ -113,6 +114,12 @@ impl Local {
         message
     }
 
+    /// Shows the broker that the client is there.
+    pub(crate) fn ping(&self) {
+        self.lock().outgoing.push_back(Outgoing::Encoded(PINGREQ.into()));
+        self.wake_driver();
+    }
+
     /// Takes in what the broker sends.
     pub(crate) fn deliver(&self, out: &mut Chunks) {
         let mut state = self.lock();
@@ -141,19 +148,16 @@ impl Local {
 /// Wakes whoever can go on, outside of the lock: a waker may run the task it wakes, or drop it, and a client in it.
 pub(crate) fn wake(mut state: MutexGuard<'_, State>) {
     let closed = state.closed.is_some();
-    let mut receiver = None;
-    let mut more = Vec::new();
-    if closed || !state.messages.is_empty() {
-        // One task that reads is the usual case, and its place is kept.
-        receiver = state.receivers.pop();
-        if !state.receivers.is_empty() {
-            more = std::mem::take(&mut state.receivers);
-        }
+    let receives = !state.receivers.is_empty() && (closed || !state.messages.is_empty());
+    let sends = !state.senders.is_empty() && (closed || state.outgoing.len() < MAX_OUTGOING);
+    if !receives && !sends && state.answered.is_empty() {
+        return;
     }
-    let mut senders = Vec::new();
-    if closed || state.outgoing.len() < MAX_OUTGOING {
-        senders = std::mem::take(&mut state.senders);
-    }
+    // One task that reads is the usual case: the room for it is kept.
+    let receiver = if receives { state.receivers.pop() } else { None };
+    let more = receives && !state.receivers.is_empty();
+    let more = if more { std::mem::take(&mut state.receivers) } else { Vec::new() };
+    let senders = if sends { std::mem::take(&mut state.senders) } else { Vec::new() };
     let answered = std::mem::take(&mut state.answered);
     drop(state);
     for (waiting, answer) in answered {

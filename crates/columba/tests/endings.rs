@@ -9,7 +9,7 @@ use futures::FutureExt;
 use crate::world::{DEADLINE, Door, Link, LinkState, Wire, World, encode, next, text};
 
 /// Longer than any test may take: a shutdown that ends was not waiting for it.
-const AGES: Duration = Duration::from_secs(3600);
+const AGES: Duration = Duration::from_hours(1);
 
 #[test]
 fn everybody_is_told_and_nothing_is_left() {

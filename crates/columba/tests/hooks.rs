@@ -220,7 +220,7 @@ fn a_shutdown_does_not_wait_for_verdicts() {
     world.run(greet(&mut wire, "parked", None, None, Version::V5));
     world.settle();
     let (_, answer) = desk.try_recv().expect("the hook was asked");
-    world.run(broker.shutdown(std::time::Duration::from_secs(3600)));
+    world.run(broker.shutdown(std::time::Duration::from_hours(1)));
     assert!(answer.is_canceled());
     world.run(wire.refused());
 }
@@ -236,17 +236,16 @@ fn without_a_hook_nobody_is_let_in_where_authentication_is_asked_for() {
 }
 
 /// Asks for the answer to a riddle, at every step.
-fn riddle(request: AuthRequest) -> impl Future<Output = Verdict> + Send + 'static {
+async fn riddle(request: AuthRequest) -> Verdict {
     assert_eq!(request.method.as_deref(), Some("RIDDLE"));
-    let verdict = match (request.stage, request.data.as_deref()) {
+    match (request.stage, request.data.as_deref()) {
         (AuthStage::Connect, _) => Verdict::Continue { data: "what walks on four legs?".into() },
         (AuthStage::Continue, Some(b"man")) => {
             Verdict::Accept(Grant { username: Some("oedipus".into()), data: Some("pass".into()) })
         }
         (AuthStage::ReAuthenticate, _) => Verdict::Continue { data: "again?".into() },
         _ => Verdict::reject(ReasonCode::NotAuthorized),
-    };
-    async move { verdict }
+    }
 }
 
 #[test]

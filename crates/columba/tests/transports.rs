@@ -35,11 +35,11 @@ async fn talk(wire: &mut Wire, version: Version) -> Vec<Frame> {
     seen.push(wire.next().await);
     assert_eq!(seen.last().unwrap().publish().payload, b"zero");
 
-    let id = wire.publish("t/1", &[1; 20_000], QoS::AtLeastOnce).await.unwrap();
+    let id = wire.publish("t/1", &vec![1; 20_000], QoS::AtLeastOnce).await.unwrap();
     let ack = wire.next().await;
     assert_eq!((ack.packet().packet_type().name(), ack.acknowledged()), ("PUBACK", id));
     let came = wire.next().await;
-    assert_eq!(came.publish().payload, [1; 20_000]);
+    assert_eq!(came.publish().payload, vec![1; 20_000]);
     let came_id = came.publish().packet_id.unwrap();
     wire.send(&Packet::PubAck(Ack::new(came_id))).await;
     seen.extend([ack, came]);
@@ -119,7 +119,7 @@ fn bytes_and_clients_in_the_same_process_meet() {
         client.send(message).await.unwrap();
         for wire in &mut wires {
             let frame = wire.next().await;
-            assert_eq!(frame.publish().payload, [7; 100_000]);
+            assert_eq!(frame.publish().payload, vec![7; 100_000]);
             let expected = (frame.version == Version::V5).then_some("numbers");
             assert_eq!(frame.publish().properties.content_type, expected);
         }
@@ -373,7 +373,7 @@ fn stray_bytes_of_one_transport_never_reach_another() {
         LinkState::change(&bad_state, |state| state.stray = Some((connect("stranger", Version::V5), fails)));
         world.settle();
         LinkState::change(&good_state, |state| {
-            state.incoming.extend_from_slice(&connect("good", Version::V5))
+            state.incoming.extend_from_slice(&connect("good", Version::V5));
         });
         world.settle();
         let clients = world.run(broker.clients()).unwrap();

@@ -31,7 +31,7 @@ fn clients_are_listed_whether_here_or_away() {
         assert_eq!(&*away.client_id, "away");
         assert!(away.connection.is_none());
         assert_eq!((away.session_expiry, away.subscriptions, away.queued), (3600, 1, 3));
-        assert!(away.expires_in.is_some_and(|left| left <= Duration::from_secs(3600)));
+        assert!(away.expires_in.is_some_and(|left| left <= Duration::from_hours(1)));
         assert!(away.queued_bytes > 3 * "a/b".len());
 
         let connection = here.connection.as_ref().unwrap();
@@ -211,7 +211,7 @@ fn questions_to_a_broker_that_is_gone_are_answered() {
         assert_eq!(broker.subscriptions("a").await.err(), Some(BrokerGone));
         assert_eq!(broker.metrics().await.err(), Some(BrokerGone));
         assert_eq!(broker.disconnect("a", ReasonCode::NotAuthorized).await, Err(BrokerGone));
-        broker.shutdown(Duration::from_secs(3600)).await;
+        broker.shutdown(Duration::from_hours(1)).await;
     });
     assert!(Broker::clone(&broker).is_gone());
 }

@@ -3,7 +3,12 @@
 //!     cargo run -p columba-examples --bin auth
 //!
 //! Passwords are checked by an async function, which may ask a database; only the client in question waits. Permissions
-//! are a pure function of who and what. Here every user owns the topics below its name.
+//! are a pure function of who and what. Here every user owns the topics below its name. It prints:
+//!
+//!     mallory: refused, BadUserNamePassword
+//!     ada with a wrong password: refused, BadUserNamePassword
+//!     ada to ada/x: published
+//!     ada to bob/x: not authorized
 
 use columba::{Action, AuthRequest, Broker, ClientIdentity, ReasonCode, Verdict};
 use columba_net::TcpListener;
@@ -59,7 +64,9 @@ async fn publish(port: u16, username: &str, password: &str, topic: &str) -> Stri
             }
             Ok(Event::Incoming(Packet::PubAck(_))) => return "published".into(),
             Ok(_) => {}
-            Err(rumqttc::v5::ConnectionError::ConnectionRefused(code)) => return format!("refused, {code:?}"),
+            Err(rumqttc::v5::ConnectionError::ConnectionRefused(code)) => {
+                return format!("refused, {code:?}");
+            }
             Err(error) => return error.to_string(),
         }
     }

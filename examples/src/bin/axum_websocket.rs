@@ -2,7 +2,10 @@
 //!
 //!     cargo run -p columba-examples --bin axum_websocket
 //!
-//! axum does the WebSocket handshake; what comes out is a stream of messages, which an adapter makes a transport.
+//! axum does the WebSocket handshake; what comes out is a stream of messages, which an adapter makes a transport. A
+//! client connects through it, and the program prints what it published:
+//!
+//!     app: browser/visitor hello
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -69,7 +72,8 @@ async fn visit(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
     let mut bytes = Vec::new();
     let version = Version::V5;
     Packet::Connect(Box::new(Connect::new(version, "visitor"))).encode(version, &mut bytes)?;
-    Packet::Publish(Publish::new(TopicName::parse("browser/visitor")?, b"hello")).encode(version, &mut bytes)?;
+    Packet::Publish(Publish::new(TopicName::parse("browser/visitor")?, b"hello"))
+        .encode(version, &mut bytes)?;
     socket.send(tungstenite::Message::binary(bytes)).await?;
     let answer = socket.next().await.ok_or("closed")??;
     println!("visitor: connected ({} bytes of CONNACK)", answer.len());

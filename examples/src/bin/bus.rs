@@ -2,7 +2,11 @@
 //!
 //!     cargo run -p columba-examples --bin bus
 //!
-//! Two sensors publish, a display shows what comes, and whoever subscribes later still gets the last values.
+//! Two sensors publish, a display shows what comes, and whoever subscribes later still gets the last values. It prints:
+//!
+//!     display: house/kitchen/temperature 21.5
+//!     display: house/cellar/temperature 12.0
+//!     latecomer: house/cellar/temperature (retained: true)
 
 use std::pin::pin;
 

@@ -2,7 +2,11 @@
 //!
 //!     cargo run -p columba-examples --bin smol_app
 //!
-//! Whatever speaks the traits of `futures::io` is a transport; accepting is three lines of the program's own.
+//! Whatever speaks the traits of `futures::io` is a transport; accepting is three lines of the program's own. It prints:
+//!
+//!     greeter: ConnAck
+//!     app: greeting hello
+//!     shut down
 
 use std::io;
 use std::time::Duration;

@@ -2,7 +2,10 @@
 //!
 //!     cargo run -p columba-examples --bin tokio_app
 //!
-//! The program listens in-process, a client comes over TCP, and at the end nothing is left: no task, thread or port.
+//! The program listens in-process, a client comes over TCP, and at the end nothing is left: no task, thread or port. It
+//! prints who comes and goes, and in between:
+//!
+//!     app: door/front is open
 
 use std::time::Duration;
 

@@ -2,9 +2,12 @@
 //!
 //!     cargo test -p columba-examples --bin unit_test
 //!
-//! What is tested here is a thermostat that listens to a temperature and switches a heater.
+//! What is tested here is a thermostat that listens to a temperature and switches a heater. Run as a program
+//! (`cargo run`), it goes through one step and prints:
+//!
+//!     heater: on
 
-use columba::{Client, ClientError, QoS};
+use columba::{Broker, Client, ClientError, QoS};
 
 /// The code under test: one step of the thermostat.
 async fn regulate(client: &Client, wanted: f32) -> Result<(), ClientError> {
@@ -13,15 +16,22 @@ async fn regulate(client: &Client, wanted: f32) -> Result<(), ClientError> {
     client.publish("heater", if degrees < wanted { "on" } else { "off" }).await
 }
 
-fn main() {
-    println!("This program is a test: cargo test -p columba-examples --bin unit_test");
-    let _ = (regulate, QoS::AtMostOnce);
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), ClientError> {
+    let broker = columba::tokio::start(Broker::builder());
+    let house = broker.client("house").connect().await?;
+    house.subscribe("heater", QoS::AtMostOnce).await?;
+    let thermostat = broker.client("thermostat").connect().await?;
+    thermostat.subscribe("temperature", QoS::AtMostOnce).await?;
+    house.publish("temperature", "18.5").await?;
+    regulate(&thermostat, 20.0).await?;
+    let message = house.recv().await.ok_or(ClientError::Closed)?;
+    println!("heater: {}", String::from_utf8_lossy(message.payload()));
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use columba::Broker;
-
     use super::*;
 
     #[tokio::test]

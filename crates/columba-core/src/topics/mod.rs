@@ -2,6 +2,8 @@
 //! filter. Neither knows what a session or a message is: they keep numbers.
 
 mod retained;
+#[cfg(test)]
+mod samples;
 mod subscriptions;
 mod symbols;
 mod trie;

@@ -101,3 +101,74 @@ impl Retained {
         siblings.filter(move |&child| !at_root || !self.trie.text(child).starts_with('$'))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topics::samples::{filters, topics};
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(String),
+        Remove(String),
+        Match(String),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => topics().prop_map(Step::Set),
+            2 => topics().prop_map(Step::Remove),
+            3 => filters(false).prop_map(Step::Match),
+        ]
+    }
+
+    proptest! {
+        /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-4.7.2-1]
+        #[test]
+        fn agrees_with_the_rule_by_the_book(steps in prop::collection::vec(any_step(), 1..80)) {
+            let (mut retained, mut model) = (Retained::new(7), BTreeMap::new());
+            for (number, step) in (0..).zip(steps) {
+                match step {
+                    Step::Set(topic) => {
+                        let before = retained.set(TopicName::parse(&topic).unwrap(), number);
+                        prop_assert_eq!(before, model.insert(topic, number));
+                    }
+                    Step::Remove(topic) => {
+                        let removed = retained.remove(TopicName::parse(&topic).unwrap());
+                        prop_assert_eq!(removed, model.remove(&topic));
+                    }
+                    Step::Match(filter) => {
+                        let filter = TopicFilter::parse(&filter).unwrap();
+                        let mut found = Vec::new();
+                        retained.matches(filter, |message| found.push(message));
+                        let matching = |topic: &str| filter.matches(TopicName::parse(topic).unwrap());
+                        let mut expected: Vec<_> =
+                            model.iter().filter(|(topic, _)| matching(topic)).map(|(_, &message)| message).collect();
+                        found.sort_unstable();
+                        expected.sort_unstable();
+                        prop_assert_eq!(found, expected, "{}", filter);
+                    }
+                }
+                prop_assert_eq!(retained.len(), model.len());
+                for (topic, &message) in &model {
+                    prop_assert_eq!(retained.get(TopicName::parse(topic).unwrap()), Some(message));
+                }
+                let mut all = Vec::new();
+                retained.for_each(|message| all.push(message));
+                all.sort_unstable();
+                let mut expected: Vec<_> = model.values().copied().collect();
+                expected.sort_unstable();
+                prop_assert_eq!(all, expected);
+            }
+            for topic in model.keys() {
+                retained.remove(TopicName::parse(topic).unwrap());
+            }
+            prop_assert_eq!(retained.len(), 0);
+            prop_assert!(retained.trie.is_clear());
+        }
+    }
+}

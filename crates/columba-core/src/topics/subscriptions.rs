@@ -438,3 +438,184 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use columba_codec::QoS;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topics::samples::{filters, topics};
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Subscribe { session: u32, filter: String, id: u32, qos: u8 },
+        Unsubscribe { session: u32, filter: String },
+        RemoveSession(u32),
+        Match(String),
+    }
+
+    /// Subscriptions by the book: what each session asked for under each filter.
+    type Model = BTreeMap<(u32, String), (Option<SubscriptionId>, SubscriptionOptions)>;
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let session = 0..4_u32;
+        prop_oneof![
+            6 => (session.clone(), filters(true), 0..3_u32, 0..3_u8)
+                .prop_map(|(session, filter, id, qos)| Step::Subscribe { session, filter, id, qos }),
+            3 => (session.clone(), filters(true))
+                .prop_map(|(session, filter)| Step::Unsubscribe { session, filter }),
+            1 => session.prop_map(Step::RemoveSession),
+            6 => topics().prop_map(Step::Match),
+        ]
+    }
+
+    fn parse(filter: &str) -> TopicFilter<'_> {
+        TopicFilter::parse(filter).unwrap()
+    }
+
+    fn step(index: &mut Subscriptions, model: &mut Model, step: Step) {
+        match step {
+            Step::Subscribe { session, filter, id, qos } => {
+                let id = SubscriptionId::new(id);
+                let qos = QoS::from_u8(qos).unwrap();
+                let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+                let change = index.subscribe(session, parse(&filter), id, options);
+                let before = model.insert((session, filter), (id, options));
+                assert_eq!(change == Change::Replaced, before.is_some());
+            }
+            Step::Unsubscribe { session, filter } => {
+                let existed = index.unsubscribe(session, parse(&filter));
+                assert_eq!(existed, model.remove(&(session, filter)).is_some());
+            }
+            Step::RemoveSession(session) => {
+                index.remove_session(session);
+                model.retain(|key, _| key.0 != session);
+            }
+            Step::Match(topic) => check_matches(index, model, TopicName::parse(&topic).unwrap()),
+        }
+        assert_eq!(index.len(), model.len());
+        for session in 0..4 {
+            let mut listed: Vec<_> =
+                index.list(session).map(|entry| (entry.filter, entry.id, entry.options.qos)).collect();
+            listed.sort();
+            let own = model.iter().filter(|entry| entry.0.0 == session);
+            let expected: Vec<_> =
+                own.map(|((_, filter), (id, options))| (filter.clone(), *id, options.qos)).collect();
+            assert_eq!(index.count_of(session), expected.len());
+            assert!(expected.iter().all(|entry| index.contains(session, parse(&entry.0))));
+            assert_eq!(listed, expected);
+        }
+    }
+
+    /// What matches is what the rule by the book says: each subscription once, each group once, and in turn each of
+    /// its members once.
+    fn check_matches(index: &mut Subscriptions, model: &Model, topic: TopicName<'_>) {
+        let (mut members, mut keys) = (Vec::new(), Vec::new());
+        index.matches(topic, |hit| match hit {
+            Hit::Member(member) => members.push((member.session, member.id, member.options.qos)),
+            Hit::Group(group) => keys.push(group),
+        });
+        let matching = || model.iter().filter(|((_, filter), _)| parse(filter).matches(topic));
+        let shared = |filter: &str| parse(filter).share_name().is_some();
+        let mut expected: Vec<_> = matching()
+            .filter(|((_, filter), _)| !shared(filter))
+            .map(|((session, _), (id, options))| (*session, *id, options.qos))
+            .collect();
+        members.sort();
+        expected.sort();
+        assert_eq!(members, expected, "{topic}");
+
+        let mut groups: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for ((session, filter), (id, options)) in matching().filter(|((_, filter), _)| shared(filter)) {
+            groups.entry(filter).or_default().push((*session, *id, options.qos));
+        }
+        let picked = keys.iter().map(|&group| {
+            let count = index.groups[group.number as usize].members.len();
+            let once_round = std::iter::repeat_with(|| index.pick(group, |_| false, |_| true).unwrap());
+            let mut members: Vec<_> = once_round
+                .take(count)
+                .map(|member| (member.session, member.id, member.options.qos))
+                .collect();
+            members.sort();
+            members
+        });
+        let mut picked: Vec<_> = picked.collect();
+        let mut groups: Vec<_> = groups.into_values().collect();
+        picked.sort();
+        groups.sort();
+        assert_eq!(picked, groups, "{topic}");
+    }
+
+    fn assert_empty(index: &Subscriptions) {
+        assert_eq!((index.len(), index.filters.len(), index.groups.len(), index.exact.len()), (0, 0, 0, 0));
+        assert!(index.wild.is_clear() && index.by_session.is_empty());
+    }
+
+    proptest! {
+        /// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.2-1] [MQTT-4.7.3-4] [MQTT-3.10.4-1]
+        #[test]
+        fn agrees_with_the_rule_by_the_book(steps in prop::collection::vec(any_step(), 1..80)) {
+            let (mut index, mut model) = (Subscriptions::new(7), Model::new());
+            for next in steps {
+                step(&mut index, &mut model, next);
+            }
+            for session in [2, 0, 3, 1] {
+                step(&mut index, &mut model, Step::RemoveSession(session));
+            }
+            assert_empty(&index);
+        }
+
+        #[test]
+        fn is_empty_when_all_have_unsubscribed(
+            wanted in prop::collection::btree_set((0..4_u32, filters(true)), 1..40),
+            order: prop::sample::Index,
+        ) {
+            let mut index = Subscriptions::new(7);
+            for (session, filter) in &wanted {
+                index.subscribe(*session, parse(filter), None, SubscriptionOptions::default());
+            }
+            let mut left: Vec<_> = wanted.into_iter().collect();
+            while !left.is_empty() {
+                let (session, filter) = left.swap_remove(order.index(left.len()));
+                prop_assert!(index.unsubscribe(session, parse(&filter)));
+                prop_assert!(!index.unsubscribe(session, parse(&filter)));
+                prop_assert_eq!(index.len(), left.len());
+            }
+            prop_assert_eq!((index.filters.len(), index.groups.len(), index.exact.len()), (0, 0, 0));
+            prop_assert!(index.wild.is_clear());
+        }
+    }
+
+    #[test]
+    fn members_are_chosen_in_turn_and_the_ready_ones_first() {
+        let mut index = Subscriptions::new(7);
+        let filter = parse("$share/g/t");
+        for session in 0..4 {
+            index.subscribe(session, filter, None, SubscriptionOptions::default());
+        }
+        let mut key = None;
+        index.matches(TopicName::parse("t").unwrap(), |hit| {
+            if let Hit::Group(group) = hit {
+                key = Some(group);
+            }
+        });
+        let key = key.unwrap();
+        let mut pick = |ready: &[u32], possible: bool| {
+            index
+                .pick(key, |member| ready.contains(&member.session), |_| possible)
+                .map(|member| member.session)
+        };
+        assert_eq!([0; 6].map(|_| pick(&[0, 1, 2, 3], true)), [0, 1, 2, 3, 0, 1].map(Some));
+        assert_eq!([0; 4].map(|_| pick(&[0, 2], true)), [2, 0, 2, 0].map(Some));
+        assert_eq!([0; 2].map(|_| pick(&[], true)), [1, 2].map(Some));
+        assert_eq!(pick(&[], false), None);
+        assert_eq!(pick(&[3], false), Some(3));
+        // The group goes with its last member, and what comes in its place is another one.
+        (0..4).for_each(|session| index.remove_session(session));
+        index.subscribe(9, filter, None, SubscriptionOptions::default());
+        assert!(index.pick(key, |_| true, |_| true).is_none());
+    }
+}

@@ -51,6 +51,12 @@ impl Symbols {
         Symbol(number)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        assert_eq!(self.entries.len(), self.table.len());
+        self.entries.len()
+    }
+
     /// Gives one reference back.
     pub(crate) fn release(&mut self, symbol: Symbol) {
         let entry = &mut self.entries[symbol.0 as usize];

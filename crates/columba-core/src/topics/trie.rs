@@ -123,6 +123,15 @@ impl Trie {
         }
     }
 
+    /// Whether nothing is left of what was inserted.
+    #[cfg(test)]
+    pub(crate) fn is_clear(&self) -> bool {
+        let root = self.node(self.root);
+        let links = [root.value, root.first_child, root.plus, root.hash];
+        // The texts of the wildcards are kept.
+        self.is_empty() && self.edges.is_empty() && links == [NONE; 4] && self.symbols.len() == 2
+    }
+
     fn node(&self, node: NodeId) -> &Node {
         &self.nodes[node.0 as usize]
     }

@@ -124,6 +124,26 @@ impl Client {
         self.check(reasons == [qos], || format!("subscribing to {filter}: {reasons:02x?}"));
     }
 
+    /// Sends SUBSCRIBE and waits for nothing.
+    pub(crate) fn start_subscribe(
+        &self,
+        filters: &[(&str, SubscriptionOptions)],
+        subscription_id: Option<u32>,
+    ) -> PacketId {
+        let packet_id = self.next_id();
+        let items: Vec<_> = filters
+            .iter()
+            .map(|&(filter, options)| SubscribeItem { filter: parse(filter), options })
+            .collect();
+        self.send(&Packet::Subscribe(Subscribe {
+            packet_id,
+            subscription_id: subscription_id.map(|id| SubscriptionId::new(id).expect("in range")),
+            user_properties: List::EMPTY,
+            filters: List::from_slice(&items),
+        }));
+        packet_id
+    }
+
     /// Sends SUBSCRIBE and returns the reason codes of its SUBACK.
     #[track_caller]
     pub(crate) fn ask(
@@ -131,17 +151,7 @@ impl Client {
         filters: &[(&str, SubscriptionOptions)],
         subscription_id: Option<u32>,
     ) -> Vec<u8> {
-        let id = self.next_id();
-        let items: Vec<_> = filters
-            .iter()
-            .map(|&(filter, options)| SubscribeItem { filter: parse(filter), options })
-            .collect();
-        self.send(&Packet::Subscribe(Subscribe {
-            packet_id: id,
-            subscription_id: subscription_id.map(|id| SubscriptionId::new(id).expect("in range")),
-            user_properties: List::EMPTY,
-            filters: List::from_slice(&items),
-        }));
+        let id = self.start_subscribe(filters, subscription_id);
         let received = self.take_first(&format!("SUBACK #{id}"));
         match received.packet() {
             Packet::SubAck(ack) => ack.reasons.iter().map(ReasonCode::code).collect(),
@@ -149,16 +159,22 @@ impl Client {
         }
     }
 
-    /// Sends UNSUBSCRIBE and returns the reason codes of its UNSUBACK: none before 5.0.
-    #[track_caller]
-    pub(crate) fn unsubscribe(&self, filters: &[&str]) -> Vec<u8> {
-        let id = self.next_id();
+    /// Sends UNSUBSCRIBE and waits for nothing.
+    pub(crate) fn start_unsubscribe(&self, filters: &[&str]) -> PacketId {
+        let packet_id = self.next_id();
         let filters: Vec<_> = filters.iter().map(|filter| parse(filter)).collect();
         self.send(&Packet::Unsubscribe(Unsubscribe {
-            packet_id: id,
+            packet_id,
             user_properties: List::EMPTY,
             filters: List::from_slice(&filters),
         }));
+        packet_id
+    }
+
+    /// Sends UNSUBSCRIBE and returns the reason codes of its UNSUBACK: none before 5.0.
+    #[track_caller]
+    pub(crate) fn unsubscribe(&self, filters: &[&str]) -> Vec<u8> {
+        let id = self.start_unsubscribe(filters);
         let received = self.take_first(&format!("UNSUBACK #{id}"));
         match received.packet() {
             Packet::UnsubAck(ack) => ack.reasons.iter().map(ReasonCode::code).collect(),
@@ -300,6 +316,11 @@ impl Client {
         self.state.borrow().links[self.link].inbox.iter().map(|received| received.text.clone()).collect()
     }
 
+    /// Takes everything that has come.
+    pub(crate) fn drain(&self) -> Vec<Received> {
+        self.state.borrow_mut().links[self.link].inbox.drain(..).collect()
+    }
+
     /// Takes every message that comes, acknowledging each as it asks, until none comes any more; as `topic=payload`.
     #[track_caller]
     pub(crate) fn messages(&self) -> Vec<String> {
@@ -334,7 +355,9 @@ impl Client {
     fn take_first(&self, words: &str) -> Received {
         let mut state = self.state.borrow_mut();
         let inbox = &mut state.links[self.link].inbox;
-        let begins = |text: &str| text.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let begins = |text: &str| {
+            text.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
         let found = inbox.iter().position(|received| begins(&received.text));
         match found.and_then(|at| inbox.remove(at)) {
             Some(received) => received,
@@ -355,7 +378,7 @@ impl Client {
         let payload = String::from_utf8_lossy(publish.payload);
         let state = self.state.borrow();
         let alias = publish.topic_alias.and_then(|alias| state.links[self.link].rules.alias(alias.get()));
-        let topic = publish.topic.map(|topic| topic.as_str()).or(alias).unwrap_or_default();
+        let topic = publish.topic.map(TopicName::as_str).or(alias).unwrap_or_default();
         format!("{topic}={payload}")
     }
 

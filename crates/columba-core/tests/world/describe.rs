@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use columba_core::codec::{Ack, List, Packet, Publish, ReasonCode, UserProperty};
+use columba_core::codec::{Ack, List, Packet, Publish, ReasonCode, SubscriptionId, UserProperty};
 
 /// A packet in short. What a test seldom asks about is left out: most properties of CONNACK, reason strings.
 ///
@@ -67,7 +67,7 @@ fn push_publish(text: &mut String, publish: &Publish<'_>) {
         let _ = write!(text, " alias={alias}");
     }
     if !publish.subscription_ids.is_empty() {
-        let mut ids: Vec<u32> = publish.subscription_ids.iter().map(|id| id.get()).collect();
+        let mut ids: Vec<u32> = publish.subscription_ids.iter().map(SubscriptionId::get).collect();
         // Their order means nothing [MQTT-3.3.4-4].
         ids.sort_unstable();
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();

@@ -12,12 +12,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use columba_core::codec::{
-    Connect, FixedHeader, MessageProperties, Packet, Publish, QoS, TopicName, Version, Will,
-};
+use columba_core::codec::{Connect, FixedHeader, MessageProperties, Packet, Publish, QoS, Version, Will};
 use columba_core::{
-    AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Metrics, Peer, Seed,
-    Ticket, Time, Verdict,
+    AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Metrics, Peer,
+    Seed, Ticket, Time, Verdict,
 };
 
 pub(crate) use self::client::{Client, level, name};
@@ -35,8 +33,6 @@ const MAX_TRANSCRIPT: usize = 300;
 /// One broker with its clients.
 pub(crate) struct World {
     state: Rc<RefCell<State>>,
-    /// Whether the broker must be empty once everybody has left.
-    ends_empty: bool,
 }
 
 struct State {
@@ -110,7 +106,7 @@ impl World {
             transcript: VecDeque::new(),
             quiet: false,
         };
-        Self { state: Rc::new(RefCell::new(state)), ends_empty: true }
+        Self { state: Rc::new(RefCell::new(state)) }
     }
 
     /// Lets `authorize` decide who may do what.
@@ -195,27 +191,23 @@ impl World {
     #[track_caller]
     pub(crate) fn question(&self) -> (Ticket, AuthRequest) {
         let mut state = self.state.borrow_mut();
-        let at = state.events.iter().position(|event| matches!(event, Event::Authenticate { .. }));
-        match at.and_then(|at| state.events.remove(at)) {
-            Some(Event::Authenticate { ticket, request }) => (ticket, *request),
-            _ => state.fail("the broker has no question"),
-        }
+        state.question().unwrap_or_else(|| state.fail("the broker has no question"))
+    }
+
+    /// The ticket of that question, if there is one.
+    pub(crate) fn next_ticket(&self) -> Option<Ticket> {
+        self.state.borrow_mut().question().map(|(ticket, _)| ticket)
     }
 
     pub(crate) fn answer(&self, ticket: Ticket, verdict: Verdict) {
         self.core(|core, now| core.answer(now, ticket, verdict));
-    }
-
-    /// The broker cannot be emptied from outside after what this test does to it.
-    pub(crate) fn ends_full(&mut self) {
-        self.ends_empty = false;
     }
 }
 
 impl Drop for World {
     /// Everybody leaves, sessions end, what is retained is cleared: nothing may be left.
     fn drop(&mut self) {
-        if self.ends_empty && !std::thread::panicking() {
+        if !std::thread::panicking() {
             self.state.borrow_mut().wind_down();
         }
     }
@@ -238,6 +230,14 @@ impl State {
         });
         self.pump();
         number
+    }
+
+    fn question(&mut self) -> Option<(Ticket, AuthRequest)> {
+        let at = self.events.iter().position(|event| matches!(event, Event::Authenticate { .. }))?;
+        match self.events.remove(at)? {
+            Event::Authenticate { ticket, request } => Some((ticket, *request)),
+            _ => None,
+        }
     }
 
     fn send(&mut self, link: usize, bytes: &[u8]) {
@@ -312,7 +312,8 @@ impl State {
             };
             let (packet, rest) = bytes.split_at(header.total());
             bytes = rest;
-            let received = Received { text: String::new(), bytes: packet.into(), version: self.links[link].version };
+            let received =
+                Received { text: String::new(), bytes: packet.into(), version: self.links[link].version };
             let text = describe(&received.packet());
             self.note(link, "<-", &text);
             if let Err(problem) = self.links[link].rules.received(&received.packet(), packet.len()) {
@@ -358,6 +359,21 @@ impl State {
         panic!("{problem}\n{}\n", lines.join("\n"));
     }
 
+    /// Connects with a clean start, clears what is retained under `topics` and leaves.
+    fn visit(&mut self, id: &str, topics: &[String]) {
+        let link = self.open(id, V5, Peer { trusted: true, ..Peer::default() });
+        let mut bytes = Vec::new();
+        encode(&Packet::Connect(Box::new(Connect::new(V5, id))), V5, &mut bytes);
+        for topic in topics {
+            let clear = Publish { retain: true, ..Publish::new(client::name(topic), b"") };
+            encode(&Packet::Publish(clear), V5, &mut bytes);
+        }
+        self.send(link, &bytes);
+        if self.links[link].open {
+            self.closed(link, CloseCause::Transport);
+        }
+    }
+
     fn wind_down(&mut self) {
         for link in 0..self.links.len() {
             if self.links[link].open {
@@ -366,24 +382,15 @@ impl State {
             }
         }
         self.core.set_authorize(Box::new(|_: columba_core::Client<'_>, _: columba_core::Action<'_>| true));
+        let ids: Vec<_> = self.core.clients().map(|client| client.client_id).collect();
+        for id in ids {
+            self.visit(&id, &[]);
+        }
+        // Now the last wills have been published.
         let mut topics = Vec::new();
         self.core.retained(None, |topic, _| topics.push(topic.to_owned()));
-        let ids: Vec<_> = self.core.clients().map(|client| client.client_id).collect();
-        let heir = ids.first().map_or_else(|| "the last one".into(), |id| id.to_string());
-        for id in ids.iter().map(|id| &**id).chain((!topics.is_empty()).then_some(&*heir)) {
-            let peer = Peer { trusted: true, ..Peer::default() };
-            let link = self.open("the last one", V5, peer);
-            let mut bytes = Vec::new();
-            encode(&Packet::Connect(Box::new(Connect::new(V5, id))), V5, &mut bytes);
-            for topic in topics.drain(..) {
-                let topic = TopicName::parse(&topic).expect("it is retained under a topic name");
-                let clear = Publish { retain: true, ..Publish::new(topic, b"") };
-                encode(&Packet::Publish(clear), V5, &mut bytes);
-            }
-            self.send(link, &bytes);
-            if self.links[link].open {
-                self.closed(link, CloseCause::Transport);
-            }
+        if !topics.is_empty() {
+            self.visit("last", &topics);
         }
         let metrics = self.core.metrics();
         let left = [

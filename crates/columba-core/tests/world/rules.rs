@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     aliases: BTreeMap<u16, String>,
     /// Packet identifiers of messages that came on this connection and are not over.
     unfinished: BTreeSet<u16>,
+    /// What the client has sent is understood, and so what it may be sent.
+    follows: bool,
 }
 
 impl Rules {
@@ -34,6 +36,7 @@ impl Rules {
             alias_maximum: 0,
             aliases: BTreeMap::new(),
             unfinished: BTreeSet::new(),
+            follows: true,
         }
     }
 
@@ -43,6 +46,8 @@ impl Rules {
         let whole = header.filter(|header| header.total() == bytes.len());
         let packet = whole.and_then(|header| Packet::decode(header, &bytes[header.len..], self.version).ok());
         let Some(packet) = packet else {
+            // There may be acknowledgements in it: from here on nobody knows what is finished.
+            self.follows = false;
             return format!("({} bytes) {:02x?}", bytes.len(), &bytes[..bytes.len().min(40)]);
         };
         match &packet {
@@ -125,11 +130,11 @@ impl Rules {
         if publish.dup && !self.resumed {
             return Err("DUP without a session to go on with [MQTT-3.3.1-3]".into());
         }
-        if !self.unfinished.insert(id.get()) {
+        if !self.unfinished.insert(id.get()) && self.follows {
             // Also covers messages sent again on a live connection [MQTT-4.4.0-1].
             return Err("a packet identifier in use [MQTT-2.2.1-4]".into());
         }
-        if self.unfinished.len() > self.receive_maximum {
+        if self.unfinished.len() > self.receive_maximum && self.follows {
             return Err("more than the client's Receive Maximum [MQTT-3.3.4-9]".into());
         }
         Ok(())

@@ -387,6 +387,34 @@ mod tests {
     }
 
     #[test]
+    fn noise_does_no_harm() {
+        // A generator (xorshift) with a fixed seed.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..2000 {
+            let mut deframer = Deframer::default();
+            for _ in 0..20 {
+                let mut bytes: Vec<u8> = (0..next() % 40).map(|_| next() as u8).collect();
+                // Masked frames without extensions get further than others.
+                for pair in bytes.chunks_mut(8).filter(|chunk| chunk.len() > 1) {
+                    pair[0] &= 0x8f;
+                    pair[1] |= 0x80;
+                }
+                let length = bytes.len();
+                match deframer.read(&mut bytes) {
+                    Ok(kept) => assert!(kept <= length),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    #[test]
     fn headers_have_the_shortest_form() {
         for (length, expected) in [
             (0, &[0x82, 0][..]),

@@ -333,6 +333,24 @@ fn a_stream_of_messages_can_be_attached() {
     });
 }
 
+#[cfg(feature = "tungstenite")]
+#[test]
+fn a_websocket_of_tungstenite_can_be_attached() {
+    run(async {
+        let broker = columba::tokio::start(Broker::builder());
+        let (ours, theirs) = tokio::io::duplex(1000);
+        let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
+        let mut client: WebSocketStream<DuplexStream> =
+            WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        broker.attach(columba_net::tungstenite(server), Peer::default()).unwrap();
+        send(&mut client, CONNECT).await;
+        assert_eq!(receive(&mut client).await, CONNACK);
+        // [MQTT-6.0.0-1]
+        client.send(Message::text("hello")).await.unwrap();
+        assert!(matches!(client.next().await, Some(Ok(Message::Close(_)) | Err(_)) | None));
+    });
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn over_tls() {

@@ -19,7 +19,7 @@ pub(crate) use self::link::{Door, Link, LinkState};
 pub(crate) use self::wire::{Frame, Wire, encode};
 
 /// What takes longer has failed. Far beyond what anything here needs, also on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A broker whose driver the test polls.
 pub(crate) struct World {

@@ -1,0 +1,280 @@
+//! What a broker does most, without a socket: `cargo bench -p columba-core`. Rates are of the items each bench names:
+//! messages in, deliveries out, or subscriptions made.
+#![allow(missing_docs)]
+
+use bytes::BytesMut;
+use columba_core::codec::{
+    Connect, List, Packet, PacketId, Publish, QoS, Subscribe, SubscribeItem, SubscriptionOptions,
+    TopicFilter, TopicName, Version,
+};
+use columba_core::{
+    Chunks, CloseCause, Config, ConnectionKey, Core, EventMask, Flow, Intake, Peer, Seed, Time,
+};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+
+const VERSION: Version = Version::V3_1_1;
+const PAYLOAD: &[u8] = &[b'x'; 64];
+const ID: PacketId = PacketId::MIN;
+/// Different topics that a bench goes through, so that it is not the same cache lines over and over.
+const TOPICS: usize = 16_384;
+
+fn main() {
+    divan::main();
+}
+
+/// A broker, and what its shell would hold.
+struct Rig {
+    core: Core,
+    input: BytesMut,
+    out: Chunks,
+    /// Bytes that were sent, of which nothing is optimised away.
+    sent: usize,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut config = Config::default();
+        config.events = EventMask::NONE;
+        config.limits.subscriptions = usize::MAX;
+        config.limits.stored_bytes = usize::MAX;
+        Self { core: Core::new(config, Seed::from(1)), input: BytesMut::new(), out: Chunks::new(), sent: 0 }
+    }
+
+    fn connect(&mut self, id: &str, clean: bool) -> ConnectionKey {
+        let connection = self.core.open(Time::ZERO, Peer::default());
+        let mut packet = Connect::new(VERSION, id);
+        packet.clean_start = clean;
+        self.give(connection, &encode(&Packet::Connect(Box::new(packet))));
+        self.drain();
+        connection
+    }
+
+    fn give(&mut self, connection: ConnectionKey, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        while self.core.receive(Time::ZERO, connection, &mut self.input) == Intake::Paused {
+            self.drain();
+        }
+        assert!(self.input.is_empty(), "the benches send whole packets");
+    }
+
+    /// Sends what there is to send.
+    fn drain(&mut self) {
+        while let Some(connection) = self.core.poll_ready() {
+            while self.core.poll_transmit(Time::ZERO, connection, &mut self.out) == Flow::More {}
+            self.sent += self.out.len();
+            self.out.clear();
+        }
+    }
+
+    /// Sends what there is to send, and acknowledges the messages of QoS 1 in it, which are `size` bytes each.
+    fn drain_and_acknowledge(&mut self, size: usize, id_at: usize) {
+        let mut acks = Vec::new();
+        while let Some(connection) = self.core.poll_ready() {
+            while self.core.poll_transmit(Time::ZERO, connection, &mut self.out) == Flow::More {}
+            // PUBACK and the like go before messages, and no client here has both.
+            if self.out.chunk().first() == Some(&0x32) {
+                for message in self.out.chunk().chunks_exact(size) {
+                    acks.extend_from_slice(&[0x40, 2, message[id_at], message[id_at + 1]]);
+                }
+            }
+            self.sent += self.out.len();
+            self.out.clear();
+            if !acks.is_empty() {
+                self.give(connection, &acks);
+                acks.clear();
+            }
+        }
+    }
+
+    fn subscribe(&mut self, connection: ConnectionKey, filters: impl Iterator<Item = String>, qos: QoS) {
+        let filters: Vec<String> = filters.collect();
+        for some in filters.chunks(1000) {
+            self.give(connection, &subscribe(some, qos));
+            self.drain();
+        }
+    }
+}
+
+fn encode(packet: &Packet<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.encode(VERSION, &mut bytes).expect("the benches' packets can be encoded");
+    bytes
+}
+
+fn publish(topic: &str, qos: QoS, retain: bool) -> Vec<u8> {
+    let mut packet = Publish::new(TopicName::parse(topic).expect("a topic name"), PAYLOAD);
+    packet.qos = qos;
+    packet.retain = retain;
+    packet.packet_id = (qos > QoS::AtMostOnce).then_some(ID);
+    encode(&Packet::Publish(packet))
+}
+
+fn subscribe(filters: &[String], qos: QoS) -> Vec<u8> {
+    let options = SubscriptionOptions { qos, ..Default::default() };
+    let filters = filters.iter().map(|text| TopicFilter::parse(text).expect("a topic filter"));
+    let items: Vec<SubscribeItem<'_>> = filters.map(|filter| SubscribeItem { filter, options }).collect();
+    encode(&Packet::Subscribe(Subscribe {
+        packet_id: ID,
+        subscription_id: None,
+        user_properties: List::EMPTY,
+        filters: List::from_slice(&items),
+    }))
+}
+
+/// Numbers below `count` that jump about.
+fn scattered(count: usize) -> impl Iterator<Item = usize> {
+    // A multiplier without a factor in common with any power of ten.
+    (0..TOPICS).map(move |number| number.wrapping_mul(7_919_999) % count)
+}
+
+#[divan::bench]
+fn start() -> Core {
+    Core::new(Config::default(), Seed::from(1))
+}
+
+/// One PUBLISH that matches one of so many subscriptions: decoded, matched, stored, and, as the subscriber is away and
+/// it is of QoS 0, let go again.
+mod matching {
+    use super::{Bencher, CloseCause, ItemsCount, QoS, Rig, TOPICS, Time, black_box, publish, scattered};
+
+    const SIZES: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
+
+    fn exact(number: usize) -> (String, String) {
+        let topic = format!("exact/{}/{}/temperature", number / 1000, number % 1000);
+        (topic.clone(), topic)
+    }
+
+    fn plus(number: usize) -> (String, String) {
+        let (group, member) = (number / 1000, number % 1000);
+        (format!("plus/{group}/+/{member}"), format!("plus/{group}/any/{member}"))
+    }
+
+    fn hash(number: usize) -> (String, String) {
+        let (group, member) = (number / 1000, number % 1000);
+        (format!("hash/{group}/{member}/#"), format!("hash/{group}/{member}/a/b"))
+    }
+
+    fn mixed(number: usize) -> (String, String) {
+        match number % 3 {
+            0 => exact(number),
+            1 => plus(number),
+            _ => hash(number),
+        }
+    }
+
+    fn run(bencher: Bencher<'_, '_>, count: usize, make: fn(usize) -> (String, String)) {
+        let mut rig = Rig::new();
+        let subscriber = rig.connect("subscriber", false);
+        rig.subscribe(subscriber, (0..count).map(|number| make(number).0), QoS::AtMostOnce);
+        rig.core.close(Time::ZERO, subscriber, CloseCause::Transport);
+        let publisher = rig.connect("publisher", true);
+        let messages: Vec<Vec<u8>> =
+            scattered(count).map(|number| publish(&make(number).1, QoS::AtMostOnce, false)).collect();
+        bencher.counter(ItemsCount::new(messages.len())).bench_local(|| {
+            for message in &messages {
+                rig.give(publisher, black_box(message));
+            }
+        });
+        assert_eq!(rig.core.metrics().stored, 0);
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 30)]
+    fn all_exact(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, count, exact);
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 30)]
+    fn all_plus(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, count, plus);
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 30)]
+    fn all_hash(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, count, hash);
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 30)]
+    fn a_third_of_each(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, count, mixed);
+    }
+
+    /// The same without any subscription: what is not matching.
+    #[divan::bench]
+    fn nobody(bencher: Bencher<'_, '_>) {
+        let mut rig = Rig::new();
+        let publisher = rig.connect("publisher", true);
+        let message = publish(&exact(1).1, QoS::AtMostOnce, false);
+        bencher.counter(ItemsCount::new(TOPICS)).bench_local(|| {
+            for _ in 0..TOPICS {
+                rig.give(publisher, black_box(&message));
+            }
+        });
+    }
+}
+
+/// Messages of 64 bytes from one publisher to each of so many subscribers, from the bytes that come in to the bytes that
+/// go out; at QoS 1 with the acknowledgements both ways. Items are deliveries.
+mod fan_out {
+    use super::{Bencher, ItemsCount, PAYLOAD, QoS, Rig, black_box, publish};
+
+    const TOPIC: &str = "sensors/kitchen";
+
+    fn run(bencher: Bencher<'_, '_>, subscribers: usize, qos: QoS) {
+        let mut rig = Rig::new();
+        let publisher = rig.connect("publisher", true);
+        for number in 0..subscribers {
+            let subscriber = rig.connect(&format!("subscriber {number}"), true);
+            rig.subscribe(subscriber, [TOPIC.to_owned()].into_iter(), qos);
+        }
+        // What one read brings: a hundred messages, or fewer where each goes to many.
+        let batch = (10_000 / subscribers).clamp(1, 100);
+        let message = publish(TOPIC, qos, false);
+        let messages = message.repeat(batch);
+        let id_at = message.len() - PAYLOAD.len() - 2;
+        bencher.counter(ItemsCount::new(batch * subscribers)).bench_local(|| {
+            rig.give(publisher, black_box(&messages));
+            if qos == QoS::AtMostOnce {
+                rig.drain();
+            } else {
+                rig.drain_and_acknowledge(message.len(), id_at);
+            }
+        });
+        assert!(rig.sent >= batch * subscribers * message.len() && rig.core.metrics().stored == 0);
+    }
+
+    #[divan::bench(args = [1, 100, 10_000])]
+    fn qos0(bencher: Bencher<'_, '_>, subscribers: usize) {
+        run(bencher, subscribers, QoS::AtMostOnce);
+    }
+
+    #[divan::bench(args = [1, 100, 10_000])]
+    fn qos1(bencher: Bencher<'_, '_>, subscribers: usize) {
+        run(bencher, subscribers, QoS::AtLeastOnce);
+    }
+}
+
+/// A subscription that is answered with ten out of so many retained messages. Items are subscriptions.
+#[divan::bench(args = [1_000, 1_000_000])]
+fn ten_retained_of(bencher: Bencher<'_, '_>, count: usize) {
+    let mut rig = Rig::new();
+    let client = rig.connect("client", true);
+    for number in 0..count {
+        rig.give(client, &publish(&format!("kept/{}/{}", number / 10, number % 10), QoS::AtMostOnce, true));
+    }
+    assert_eq!(rig.core.metrics().retained, count);
+    let requests: Vec<Vec<u8>> = scattered(count / 10)
+        .take(1000)
+        .map(|number| subscribe(&[format!("kept/{number}/+")], QoS::AtMostOnce))
+        .collect();
+    let before = rig.core.metrics().publishes_sent;
+    let mut made = 0;
+    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
+        for request in &requests {
+            rig.give(client, black_box(request));
+            rig.drain();
+            made += 1;
+        }
+    });
+    assert_eq!(rig.core.metrics().publishes_sent - before, 10 * made);
+}
