@@ -27,8 +27,8 @@ pub struct Config {
     pub shared_subscriptions: bool,
     /// Whether the broker invents a client id for a client that has none. Default true. Off: 0x85.
     pub assign_client_ids: bool,
-    /// Seconds; replaces the keep alive of every MQTT 5 client, and bounds what others ask for
-    /// [MQTT-3.1.2-21]. Default none.
+    /// Seconds; replaces the keep alive of every MQTT 5 client [MQTT-3.1.2-21]. Older clients cannot be told and keep
+    /// their own. Default none.
     pub server_keep_alive: Option<u16>,
     /// Seconds that a session may outlive its connection at the most. Default none: as the client asks, which for
     /// MQTT 3.1 and 3.1.1 without clean session means for ever.

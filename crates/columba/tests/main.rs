@@ -1,5 +1,6 @@
 //! The shell around the core: clients in the same process, transports, listeners, hooks, timers, and how it all ends.
 
+mod chaos;
 mod clients;
 mod endings;
 mod hooks;

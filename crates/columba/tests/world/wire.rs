@@ -47,9 +47,14 @@ impl Wire {
     /// A client with a clean session that is online.
     pub(crate) async fn connect(broker: &Broker, id: &str, version: Version) -> Self {
         let mut wire = Self::open(broker, version);
-        wire.send(&Packet::Connect(Box::new(Connect::new(version, id)))).await;
-        wire.accepted().await;
+        wire.greet(id).await;
         wire
+    }
+
+    /// CONNECT with a clean session, and CONNACK.
+    pub(crate) async fn greet(&mut self, id: &str) {
+        self.send(&Packet::Connect(Box::new(Connect::new(self.version, id)))).await;
+        self.accepted().await;
     }
 
     pub(crate) async fn send(&mut self, packet: &Packet<'_>) {
