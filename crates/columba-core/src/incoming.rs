@@ -404,3 +404,23 @@ fn slice_of(whole: &Bytes, part: &[u8]) -> Option<Bytes> {
     let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
     (start + part.len() <= whole.len()).then(|| whole.slice(start..start + part.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_shared_with_the_whole_it_lies_in() {
+        let whole = Bytes::from_static(b"abcdef");
+        for (from, to) in [(0, 6), (0, 0), (2, 5), (6, 6)] {
+            let slice = slice_of(&whole, &whole[from..to]).unwrap();
+            assert_eq!(slice, whole[from..to]);
+            assert_eq!(slice.as_ptr(), whole[from..].as_ptr(), "it is no copy");
+        }
+        let middle = whole.slice(2..4);
+        for outside in [&whole[0..2], &whole[4..6], &whole[3..5], &whole[1..3], &whole[0..6]] {
+            let expected = (outside == &middle[..]).then(|| middle.clone());
+            assert_eq!(slice_of(&middle, outside), expected);
+        }
+    }
+}

@@ -536,6 +536,7 @@ fn a_stale_key_is_ignored() {
         core.close(now, key, CloseCause::Transport);
         let mut out = Chunks::new();
         assert_eq!(core.poll_transmit(now, key, &mut out), Flow::Close);
+        assert_eq!(core.poll_transmit_control(now, key, &mut out), Flow::Close);
         assert!(out.is_empty());
     });
     new.ping();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use columba_core::codec::PacketType::{PubAck, PubComp, PubRec};
 use columba_core::codec::{List, Packet, PayloadFormat, Publish, ReasonCode, SubscriptionOptions};
-use columba_core::{DropCause, Event, EventMask};
+use columba_core::{DropCause, Event, EventMask, Flow};
 
 use crate::world::{ALL, Client, V3_1, V3_1_1, V5, World, persistent};
 
@@ -118,6 +118,28 @@ fn what_has_expired_is_not_delivered() {
             assert_eq!(world.metrics().stored, 0);
         }
     }
+}
+
+/// Also where nobody has told the broker yet that it is so late. [MQTT-3.3.2-5]
+#[test]
+fn what_has_expired_is_not_delivered_before_the_timer_says_so() {
+    let world = World::new();
+    let client = world.connect("a", V5, |_| ());
+    client.subscribe("t", 1);
+    client.stall();
+    let publisher = world.connect("p", V5, |_| ());
+    for qos in [0, 1] {
+        publisher.publish_with("t", qos, "x", |publish| publish.properties.message_expiry = Some(10));
+    }
+    world.advance_asleep(Duration::from_millis(9_999));
+    assert_eq!(client.transmit(), Flow::Idle);
+    client.expect("PUBLISH t=x expiry=1");
+    client.expect("PUBLISH t=x q1 #1 expiry=1");
+    publisher.publish_with("t", 1, "y", |publish| publish.properties.message_expiry = Some(10));
+    world.advance_asleep(Duration::from_secs(10));
+    assert_eq!(client.transmit(), Flow::Idle);
+    client.expect_nothing();
+    assert_eq!(world.metrics().dropped_expired, 1);
 }
 
 /// Without waiting for anybody to ask: the bytes are given back when the time is over.

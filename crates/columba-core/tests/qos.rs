@@ -151,6 +151,24 @@ fn messages_that_waited_come_after_those_sent_again() {
     subscriber.expect_nothing();
 }
 
+/// One after the other, as the client makes room, with nothing new behind to push it on.
+#[test]
+fn sending_again_goes_on_as_the_client_acknowledges() {
+    let world = World::new();
+    let (subscriber, publisher) = pair(&world, 1);
+    (0..4).for_each(|n| publisher.publish("t", 1, n.to_string()));
+    subscriber.drop_link();
+    let subscriber = world.connect("subscriber", V5, |connect| {
+        persistent(connect);
+        connect.properties.receive_maximum = Some(PacketId::MIN);
+    });
+    for id in 1..=4 {
+        subscriber.expect_all(&[format!("PUBLISH t={} q1 #{id} dup", id - 1)]);
+        subscriber.ack(PubAck, id);
+    }
+    subscriber.expect_nothing();
+}
+
 /// On a live connection nothing is ever sent again, however long an acknowledgement takes. [MQTT-4.4.0-1]
 #[test]
 fn nothing_is_sent_again_on_a_live_connection() {

@@ -157,11 +157,38 @@ fn a_message_is_handed_over_at_the_qos_of_who_takes_it() {
     for (qos, expected) in [(0, "PUBLISH t=0"), (1, "PUBLISH t=0 q1 #1"), (2, "PUBLISH t=0 q1 #1")] {
         let world = World::new();
         let leaving = member(&world, "leaving", "$share/g/t", 1);
-        publish_numbers(&world, 1, 1);
+        world.connect("publisher", V5, |_| ()).retain("t", 1, "0");
         let staying = member(&world, "staying", "$share/g/t", qos);
         leaving.drop_link();
         staying.expect_all(&[expected]);
     }
+}
+
+/// With the flag, for who wants the flag.
+#[test]
+fn a_message_is_handed_over_as_published() {
+    let world = World::new();
+    let leaving = member(&world, "leaving", "$share/g/t", 1);
+    world.connect("publisher", V5, |_| ()).retain("t", 1, "0");
+    let staying = world.connect("staying", V5, |_| ());
+    staying.subscribe_with("$share/g/t", 1, Some(9), |options| options.retain_as_published = true);
+    leaving.drop_link();
+    staying.expect_all(&["PUBLISH t=0 q1 #1 retain ids=9"]);
+}
+
+/// It has begun here and ends here, if its client comes back; it does not begin anew elsewhere. [MQTT-3.3.2-5]
+#[test]
+fn what_has_expired_is_not_handed_over() {
+    let world = World::new();
+    let leaving = member(&world, "leaving", "$share/g/t", 1);
+    world
+        .connect("publisher", V5, |_| ())
+        .publish_with("t", 1, "0", |publish| publish.properties.message_expiry = Some(10));
+    let staying = member(&world, "staying", "$share/g/t", 1);
+    world.advance(10);
+    leaving.drop_link();
+    staying.expect_nothing();
+    world.connect("leaving", V5, persistent).expect_all(&["PUBLISH t=0 q1 #1 dup expiry=0"]);
 }
 
 /// [MQTT-4.8.2-4]

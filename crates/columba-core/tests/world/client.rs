@@ -7,7 +7,7 @@ use columba_core::codec::{
     Ack, Auth, Connect, Disconnect, List, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Subscribe,
     SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe, Version,
 };
-use columba_core::{CloseCause, ConnectionKey};
+use columba_core::{CloseCause, ConnectionKey, Core, Flow};
 
 use super::{Received, State, V5, encode};
 
@@ -236,6 +236,16 @@ impl Client {
         state.links[self.link].stalled = false;
         state.serve(self.link);
         state.pump();
+    }
+
+    /// Takes one portion of what the broker has for it, though it reads nothing else at the moment.
+    pub(crate) fn transmit(&self) -> Flow {
+        self.state.borrow_mut().transmit(self.link, Core::poll_transmit)
+    }
+
+    /// The same without messages.
+    pub(crate) fn transmit_control(&self) -> Flow {
+        self.state.borrow_mut().transmit(self.link, Core::poll_transmit_control)
     }
 
     // What a client receives.

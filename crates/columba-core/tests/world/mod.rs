@@ -42,7 +42,12 @@ struct State {
     events: VecDeque<Event>,
     transcript: VecDeque<String>,
     quiet: bool,
+    packets_taken: u64,
+    bytes_taken: u64,
 }
+
+/// One of the two ways to ask for output.
+type Poll = fn(&mut Core, Time, ConnectionKey, &mut Chunks) -> Flow;
 
 /// One transport, as its client sees it.
 struct Link {
@@ -105,6 +110,8 @@ impl World {
             events: VecDeque::new(),
             transcript: VecDeque::new(),
             quiet: false,
+            packets_taken: 0,
+            bytes_taken: 0,
         };
         Self { state: Rc::new(RefCell::new(state)) }
     }
@@ -163,6 +170,12 @@ impl World {
         self.state.borrow_mut().advance(duration);
     }
 
+    /// Lets time pass, and the broker is not woken.
+    pub(crate) fn advance_asleep(&self, duration: Duration) {
+        let mut state = self.state.borrow_mut();
+        state.now = state.now + duration;
+    }
+
     /// Seconds from now to the broker's next deadline.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let state = self.state.borrow();
@@ -205,7 +218,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Everybody leaves, sessions end, what is retained is cleared: nothing may be left.
+    /// Everybody leaves, sessions end, what is retained is cleared: nothing may be left, and what was sent was counted.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.state.borrow_mut().wind_down();
@@ -287,12 +300,8 @@ impl State {
         if self.links[link].stalled {
             return;
         }
-        let mut out = Chunks::new();
         loop {
-            let flow = self.core.poll_transmit(self.now, self.links[link].key, &mut out);
-            self.take(link, &out.to_vec());
-            out.clear();
-            match flow {
+            match self.transmit(link, Core::poll_transmit) {
                 Flow::More => {}
                 Flow::Idle => break,
                 Flow::Close => {
@@ -304,6 +313,17 @@ impl State {
         self.feed(link);
     }
 
+    /// Takes what one call hands out.
+    fn transmit(&mut self, link: usize, poll: Poll) -> Flow {
+        let mut out = Chunks::new();
+        // Something may be there already, from a call before.
+        out.put(b"before");
+        let flow = poll(&mut self.core, self.now, self.links[link].key, &mut out);
+        out.advance(6);
+        self.take(link, &out.to_vec());
+        flow
+    }
+
     fn take(&mut self, link: usize, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let header = FixedHeader::read(bytes, usize::MAX);
@@ -312,6 +332,8 @@ impl State {
             };
             let (packet, rest) = bytes.split_at(header.total());
             bytes = rest;
+            self.packets_taken += 1;
+            self.bytes_taken += packet.len() as u64;
             let received =
                 Received { text: String::new(), bytes: packet.into(), version: self.links[link].version };
             let text = describe(&received.packet());
@@ -393,6 +415,12 @@ impl State {
             self.visit("last", &topics);
         }
         let metrics = self.core.metrics();
+        if (metrics.packets_sent, metrics.bytes_sent) != (self.packets_taken, self.bytes_taken) {
+            self.fail(&format!(
+                "{} packets came, and the broker has counted {metrics:?}",
+                self.packets_taken
+            ));
+        }
         let left = [
             ("connections", metrics.connections),
             ("sessions", metrics.sessions),
