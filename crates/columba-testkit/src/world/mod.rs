@@ -1,0 +1,305 @@
+//! The simulated world: brokers, clients and the links between them, on one thread, under a clock that moves only when
+//! told to. Nothing here reads the real time or waits.
+
+mod link;
+mod state;
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use columba::codec::Connect;
+use columba::core::{Core, Ticket, Time};
+use columba::{
+    AuthRequest, Authorize, ClientInfo, Config, Event, Metrics, Peer, ReasonCode, Seed, SubscriptionInfo,
+    TopicFilter, Verdict, Version,
+};
+
+use self::state::State;
+use crate::client::Client;
+use crate::transcript::Transcript;
+use crate::wire::Wire;
+
+/// One broker or several, their clients, and time.
+///
+/// It is its own first broker: what [`SimulatedBroker`] can do, a world can.
+///
+/// ```
+/// use std::time::Duration;
+/// use columba_testkit::{Version, World, persistent};
+///
+/// let world = World::new();
+/// let device = world.connect("device", Version::V5, persistent);
+/// device.subscribe("command", 1);
+/// device.drop_link();
+/// world.connect("app", Version::V3_1_1, |_| ()).publish("command", 1, "on");
+///
+/// world.advance(Duration::from_secs(3_500)); // takes no time
+/// let device = world.connect("device", Version::V5, persistent);
+/// device.expect("PUBLISH command=on q1 #1");
+/// ```
+#[derive(Debug)]
+pub struct World {
+    first: SimulatedBroker,
+}
+
+/// A handle to one broker of a world.
+#[derive(Clone, Debug)]
+pub struct SimulatedBroker {
+    state: Rc<RefCell<State>>,
+    broker: usize,
+}
+
+/// What a [`World`] is made with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WorldOptions {
+    /// Settings of the first broker.
+    pub config: Config,
+    /// Decides everything that is random: latencies, faults with a probability, assigned client ids. Default 1.
+    pub seed: u64,
+    /// How long what is sent is under way, from and to; each portion draws its own, and what is sent on one link arrives in
+    /// order. Default nothing: everything arrives at once.
+    pub latency: (Duration, Duration),
+    /// Whether to record what happens. Default true; off, a long simulation is faster and no failure shows anything.
+    pub transcript: bool,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            seed: 1,
+            latency: (Duration::ZERO, Duration::ZERO),
+            transcript: true,
+        }
+    }
+}
+
+impl World {
+    /// A world with one broker that has default settings.
+    pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A world whose broker has other settings.
+    pub fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::with_options(|options| adjust(&mut options.config))
+    }
+
+    /// A world with other options.
+    pub fn with_options(adjust: impl FnOnce(&mut WorldOptions)) -> Self {
+        let mut options = WorldOptions::default();
+        adjust(&mut options);
+        let config = options.config.clone();
+        let state = Rc::new(RefCell::new(State::new(&options)));
+        let broker = state.borrow_mut().start_broker(config);
+        Self { first: SimulatedBroker { state, broker } }
+    }
+
+    /// Starts another broker.
+    pub fn start_broker(&self, config: Config) -> SimulatedBroker {
+        let broker = self.state.borrow_mut().start_broker(config);
+        SimulatedBroker { state: self.state.clone(), broker }
+    }
+
+    /// Lets time pass. Whatever falls due on the way happens at its instant: deadlines of brokers, arrivals on links.
+    pub fn advance(&self, duration: Duration) {
+        self.state.borrow_mut().advance(duration);
+    }
+
+    /// Lets time pass up to the next thing that falls due, and returns how much; `None` if nothing will ever happen.
+    pub fn advance_to_next(&self) -> Option<Duration> {
+        self.state.borrow_mut().advance_to_next()
+    }
+
+    /// Lets time pass, and no broker is woken before somebody sends something.
+    pub fn advance_asleep(&self, duration: Duration) {
+        self.state.borrow_mut().skip(duration);
+    }
+
+    /// Time since the world began.
+    pub fn now(&self) -> Duration {
+        self.state.borrow().elapsed()
+    }
+
+    /// What has happened so far.
+    pub fn transcript(&self) -> Transcript {
+        self.state.borrow().transcript()
+    }
+
+    /// Ends everything: connections are cut, sessions ended, retained messages cleared.
+    ///
+    /// # Panics
+    /// If a broker still holds something then.
+    #[track_caller]
+    pub fn wind_down(&self) {
+        self.state.borrow_mut().wind_down();
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for World {
+    type Target = SimulatedBroker;
+
+    fn deref(&self) -> &SimulatedBroker {
+        &self.first
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.state.borrow().transcript().show();
+        }
+    }
+}
+
+impl SimulatedBroker {
+    /// Opens a connection and sends nothing. `name` is for the transcript.
+    pub fn open(&self, name: &str, version: Version) -> Client {
+        self.open_from(name, version, Peer { transport: "simulated", ..Peer::default() })
+    }
+
+    /// Opens a connection that comes from this peer.
+    pub fn open_from(&self, name: &str, version: Version, peer: Peer) -> Client {
+        let link = self.state.borrow_mut().open(self.broker, name, version, peer);
+        Client::new(End { state: self.state.clone(), link }, version, None)
+    }
+
+    /// Sends CONNECT, as `adjust` changes it, and leaves the answer to the test.
+    pub fn try_connect(&self, id: &str, version: Version, adjust: impl FnOnce(&mut Connect<'_>)) -> Client {
+        let client = self.open(id, version);
+        client.connect(id, adjust);
+        client
+    }
+
+    /// Connects, with clean start unless `adjust` says otherwise, and takes the CONNACK.
+    ///
+    /// # Panics
+    /// If the broker does not accept.
+    #[track_caller]
+    pub fn connect(&self, id: &str, version: Version, adjust: impl FnOnce(&mut Connect<'_>)) -> Client {
+        let client = self.try_connect(id, version, adjust);
+        client.accepted();
+        client
+    }
+
+    /// Lets `authorize` decide who may do what.
+    pub fn authorize(&self, authorize: impl Authorize + 'static) {
+        self.state.borrow_mut().brokers[self.broker].core.set_authorize(Box::new(authorize));
+    }
+
+    /// Calls the broker as its owner would, or looks at it.
+    pub fn core<T>(&self, call: impl FnOnce(&mut Core, Time) -> T) -> T {
+        let mut state = self.state.borrow_mut();
+        let now = state.now;
+        let result = call(&mut state.brokers[self.broker].core, now);
+        state.pump();
+        result
+    }
+
+    /// Counters and gauges.
+    pub fn metrics(&self) -> Metrics {
+        self.state.borrow().brokers[self.broker].core.metrics()
+    }
+
+    /// The session of this client.
+    pub fn session(&self, client_id: &str) -> Option<ClientInfo> {
+        self.state.borrow().brokers[self.broker].core.client(client_id)
+    }
+
+    /// The subscriptions of this client.
+    pub fn subscriptions(&self, client_id: &str) -> Vec<SubscriptionInfo> {
+        self.state.borrow().brokers[self.broker].core.subscriptions(client_id)
+    }
+
+    /// Topic and payload of the retained messages that match, in order of topics.
+    ///
+    /// # Panics
+    /// If `filter` is none.
+    pub fn retained(&self, filter: &str) -> Vec<(String, Vec<u8>)> {
+        let filter = TopicFilter::parse(filter).expect("a topic filter");
+        let mut found = Vec::new();
+        let state = self.state.borrow();
+        let core = &state.brokers[self.broker].core;
+        core.retained(Some(filter), |topic, payload| found.push((topic.to_owned(), payload.to_vec())));
+        found.sort();
+        found
+    }
+
+    /// The events since the last call, questions that are not answered included.
+    pub fn events(&self) -> Vec<Event> {
+        self.state.borrow_mut().brokers[self.broker].events.drain(..).collect()
+    }
+
+    /// Takes the oldest question of the broker about who may come in. There is one where
+    /// [`Config::authenticate`] is on.
+    pub fn question(&self) -> Option<(Ticket, AuthRequest)> {
+        self.state.borrow_mut().brokers[self.broker].question()
+    }
+
+    /// Answers a question.
+    pub fn answer(&self, ticket: Ticket, verdict: Verdict) {
+        self.core(|core, now| core.answer(now, ticket, verdict));
+    }
+
+    /// Ends a client's connection with this reason. False if it has none.
+    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
+        self.core(|core, now| core.disconnect(now, client_id, reason))
+    }
+
+    /// The broker dies and starts again at once, with the same settings and nothing in memory. All its connections are
+    /// cut.
+    pub fn restart(&self) {
+        self.state.borrow_mut().restart(self.broker);
+    }
+}
+
+/// A client's end of a link.
+struct End {
+    state: Rc<RefCell<State>>,
+    link: usize,
+}
+
+impl Wire for End {
+    fn send(&mut self, bytes: &[u8]) {
+        self.state.borrow_mut().send(self.link, bytes);
+    }
+
+    fn receive(&mut self, buffer: &mut BytesMut, _: Duration) {
+        self.state.borrow_mut().take_delivered(self.link, buffer);
+    }
+
+    fn waits(&self) -> bool {
+        false
+    }
+
+    fn is_open(&self) -> bool {
+        self.state.borrow().links[self.link].is_open()
+    }
+
+    fn cut(&mut self) {
+        self.state.borrow_mut().cut(self.link);
+    }
+
+    fn stall(&mut self, stalled: bool) {
+        self.state.borrow_mut().stall(self.link, stalled);
+    }
+
+    fn conversation(&self) -> String {
+        self.state.borrow().transcript().tail()
+    }
+}
+
+/// The seed of a broker of a world.
+const fn seed_of(seed: u64, broker: usize) -> Seed {
+    Seed(seed as u128 | (broker as u128 + 1) << 64)
+}

@@ -1,0 +1,470 @@
+//! What a world holds, and how it moves: the part of a shell, for all brokers and all links at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use columba::codec::{Connect, FixedHeader, Packet, Publish};
+use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
+use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Version};
+
+use super::link::{Link, Parcel};
+use super::{WorldOptions, seed_of};
+use crate::rng::Rng;
+use crate::transcript::{Direction, Entry, Transcript, What};
+
+/// Not zero: nothing may take the start for a special time.
+const START: Time = Time::from_secs(1000);
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) now: Time,
+    pub(super) brokers: Vec<Broker>,
+    pub(super) links: Vec<Link>,
+    transcript: Transcript,
+    seed: u64,
+    rng: Rng,
+    latency: (Duration, Duration),
+    output: Chunks,
+}
+
+pub(super) struct Broker {
+    pub(super) core: Core,
+    pub(super) events: VecDeque<Event>,
+    config: Config,
+    /// Links by the number of their connection.
+    links: Vec<usize>,
+}
+
+impl State {
+    pub(super) fn new(options: &WorldOptions) -> Self {
+        let transcript = Transcript::default();
+        if !options.transcript {
+            transcript.switch_off();
+        }
+        Self {
+            now: START,
+            brokers: Vec::new(),
+            links: Vec::new(),
+            transcript,
+            seed: options.seed,
+            rng: Rng::new(options.seed),
+            latency: options.latency,
+            output: Chunks::new(),
+        }
+    }
+
+    pub(super) fn start_broker(&mut self, config: Config) -> usize {
+        let number = self.brokers.len();
+        let core = Core::new(config.clone(), seed_of(self.seed, number));
+        self.brokers.push(Broker { core, events: VecDeque::new(), config, links: Vec::new() });
+        number
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now - START
+    }
+
+    pub(super) fn transcript(&self) -> Transcript {
+        self.transcript.clone()
+    }
+
+    // Connections.
+
+    pub(super) fn open(&mut self, broker: usize, name: &str, version: Version, peer: Peer) -> usize {
+        let key = self.brokers[broker].core.open(self.now, peer);
+        let number = self.transcript.add_connection(name);
+        let link = self.links.len();
+        self.links.push(Link::new(broker, number, key, version));
+        let by_key = &mut self.brokers[broker].links;
+        if by_key.len() <= key.index() {
+            by_key.resize(key.index() + 1, usize::MAX);
+        }
+        by_key[key.index()] = link;
+        self.note(link, Direction::ToBroker, "opened");
+        self.pump();
+        link
+    }
+
+    /// The client sends.
+    pub(super) fn send(&mut self, link: usize, bytes: &[u8]) {
+        if !self.links[link].client_open {
+            return;
+        }
+        self.record(link, Direction::ToBroker, bytes);
+        let at = self.arrival();
+        self.links[link].up.push(at, Parcel::Bytes(bytes.to_vec()));
+        self.pump();
+    }
+
+    /// The client is gone without a word.
+    pub(super) fn cut(&mut self, link: usize) {
+        if !self.links[link].client_open {
+            return;
+        }
+        self.note(link, Direction::ToBroker, "cut");
+        let at = self.arrival();
+        let link = &mut self.links[link];
+        link.client_open = false;
+        link.down.clear();
+        link.up.push(at, Parcel::End);
+        self.pump();
+    }
+
+    pub(super) fn stall(&mut self, link: usize, stalled: bool) {
+        self.links[link].stalled = stalled;
+        if !stalled && self.links[link].broker_open {
+            self.serve(link);
+        }
+        self.pump();
+    }
+
+    /// Moves what has come for a client.
+    pub(super) fn take_delivered(&mut self, link: usize, buffer: &mut BytesMut) {
+        let delivered = &mut self.links[link].delivered;
+        buffer.extend_from_slice(delivered);
+        delivered.clear();
+    }
+
+    pub(super) fn restart(&mut self, broker: usize) {
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            if link.broker == broker && (link.broker_open || link.client_open) {
+                link.broker_open = false;
+                link.client_open = false;
+                link.up.clear();
+                link.down.clear();
+                self.note(at, Direction::ToClient, "cut");
+            }
+        }
+        let seed = seed_of(self.rng.next(), broker);
+        let broker = &mut self.brokers[broker];
+        broker.core = Core::new(broker.config.clone(), seed);
+        broker.events.clear();
+        broker.links.clear();
+    }
+
+    // Time.
+
+    pub(super) fn advance(&mut self, duration: Duration) {
+        let target = self.now + duration;
+        while let Some(at) = self.next_due().filter(|&at| at <= target) {
+            self.now = self.now.max(at);
+            self.run_due();
+        }
+        self.now = target;
+    }
+
+    pub(super) fn advance_to_next(&mut self) -> Option<Duration> {
+        let before = self.now;
+        self.now = self.now.max(self.next_due()?);
+        self.run_due();
+        Some(self.now - before)
+    }
+
+    pub(super) fn skip(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        let deadlines = self.brokers.iter().filter_map(|broker| broker.core.poll_timeout());
+        deadlines.chain(self.links.iter().filter_map(Link::next_arrival)).min()
+    }
+
+    #[track_caller]
+    fn run_due(&mut self) {
+        for at in 0..self.brokers.len() {
+            let core = &mut self.brokers[at].core;
+            if core.poll_timeout().is_some_and(|due| due <= self.now) {
+                core.handle_timeout(self.now);
+                let again = core.poll_timeout().is_some_and(|due| due <= self.now);
+                self.check(!again, || "a deadline that was served is still there".to_owned());
+            }
+        }
+        self.pump();
+    }
+
+    fn arrival(&mut self) -> Time {
+        let (from, to) = self.latency;
+        if to.is_zero() {
+            return self.now;
+        }
+        let spread = to.saturating_sub(from).as_micros();
+        let extra = self.rng.below(u64::try_from(spread).unwrap_or(u64::MAX).saturating_add(1));
+        self.now + from + Duration::from_micros(extra)
+    }
+
+    // Moving.
+
+    /// Carries everything that can be carried at this instant.
+    pub(super) fn pump(&mut self) {
+        loop {
+            let mut idle = true;
+            for at in 0..self.brokers.len() {
+                idle &= !self.pump_broker(at);
+            }
+            for at in 0..self.links.len() {
+                idle &= !self.arrive(at);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn pump_broker(&mut self, at: usize) -> bool {
+        let mut busy = false;
+        while let Some(key) = self.brokers[at].core.poll_ready() {
+            busy = true;
+            if let Some(link) = self.link_of(at, key) {
+                self.serve(link);
+            }
+        }
+        while let Some(key) = self.brokers[at].core.poll_abort() {
+            busy = true;
+            if let Some(link) = self.link_of(at, key) {
+                self.end(link, "aborted");
+            }
+        }
+        let broker = &mut self.brokers[at];
+        while let Some(event) = broker.core.poll_event() {
+            broker.events.push_back(event);
+        }
+        busy
+    }
+
+    fn link_of(&self, broker: usize, key: ConnectionKey) -> Option<usize> {
+        let link = *self.brokers[broker].links.get(key.index())?;
+        self.links.get(link).filter(|link| link.broker_open && link.key == key).map(|_| link)
+    }
+
+    /// What has arrived at either end of a link.
+    fn arrive(&mut self, at: usize) -> bool {
+        let mut busy = false;
+        while let Some(parcel) = self.links[at].up.pop(self.now) {
+            busy = true;
+            self.arrive_at_broker(at, parcel);
+        }
+        while !self.links[at].stalled {
+            let link = &mut self.links[at];
+            let Some(parcel) = link.down.pop(self.now) else { break };
+            busy = true;
+            match parcel {
+                Parcel::Bytes(bytes) => link.delivered.extend_from_slice(&bytes),
+                Parcel::End => {
+                    link.client_open = false;
+                    link.up.clear();
+                }
+            }
+        }
+        busy
+    }
+
+    fn arrive_at_broker(&mut self, at: usize, parcel: Parcel) {
+        let link = &mut self.links[at];
+        if !link.broker_open {
+            return;
+        }
+        match parcel {
+            Parcel::Bytes(bytes) => {
+                each_packet(&bytes, |packet| link.promises.sent(packet));
+                link.input.extend_from_slice(&bytes);
+                self.feed(at);
+            }
+            Parcel::End => {
+                link.broker_open = false;
+                let key = link.key;
+                self.brokers[link.broker].core.close(self.now, key, CloseCause::Transport);
+            }
+        }
+    }
+
+    /// Hands what has arrived to the broker, which leaves what it cannot take yet.
+    fn feed(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        if link.broker_open && !link.input.is_empty() {
+            let _ = self.brokers[link.broker].core.receive(self.now, link.key, &mut link.input);
+        }
+    }
+
+    /// A connection is ready: it has something to send, or takes input again.
+    fn serve(&mut self, at: usize) {
+        if self.links[at].stalled {
+            return;
+        }
+        loop {
+            let Link { broker, key, .. } = self.links[at];
+            let flow = self.brokers[broker].core.poll_transmit(self.now, key, &mut self.output);
+            if !self.output.is_empty() {
+                let bytes = self.output.to_vec();
+                self.output.clear();
+                self.transmit(at, bytes);
+            }
+            match flow {
+                Flow::More => {}
+                Flow::Idle => break,
+                Flow::Close => return self.end(at, "closed"),
+            }
+        }
+        self.feed(at);
+    }
+
+    /// The broker sends.
+    fn transmit(&mut self, at: usize, bytes: Vec<u8>) {
+        self.record(at, Direction::ToClient, &bytes);
+        let arrival = self.arrival();
+        let link = &mut self.links[at];
+        let version = link.version;
+        let mut broken = None;
+        each_packet(&bytes, |bytes| {
+            let outcome =
+                read(bytes, version).and_then(|packet| link.promises.received(&packet, bytes.len()));
+            broken = broken.take().or(outcome.err());
+        });
+        if link.client_open {
+            link.down.push(arrival, Parcel::Bytes(bytes));
+        }
+        self.check(broken.is_none(), || {
+            format!("{}: {}", self.transcript.name(self.links[at].number), broken.unwrap_or_default())
+        });
+    }
+
+    /// The broker has closed a connection.
+    fn end(&mut self, at: usize, what: &'static str) {
+        self.note(at, Direction::ToClient, what);
+        let arrival = self.arrival();
+        let link = &mut self.links[at];
+        link.broker_open = false;
+        link.down.push(arrival, Parcel::End);
+        let (broker, key) = (link.broker, link.key);
+        self.brokers[broker].core.close(self.now, key, CloseCause::Asked);
+    }
+
+    fn record(&self, link: usize, direction: Direction, bytes: &[u8]) {
+        let Link { number: connection, version, .. } = self.links[link];
+        let at = self.elapsed();
+        self.transcript.add_packets(bytes, |bytes| Entry {
+            at,
+            connection,
+            direction,
+            what: What::Packet { version, bytes: Bytes::copy_from_slice(bytes) },
+            fate: None,
+        });
+    }
+
+    fn note(&self, link: usize, direction: Direction, what: &'static str) {
+        let connection = self.links[link].number;
+        let at = self.elapsed();
+        self.transcript.add(Entry { at, connection, direction, what: What::Link(what), fate: None });
+    }
+
+    #[track_caller]
+    fn check(&self, condition: bool, problem: impl FnOnce() -> String) {
+        assert!(condition, "{}\n{}\n", problem(), self.transcript.tail());
+    }
+}
+
+impl Broker {
+    pub(super) fn question(&mut self) -> Option<(Ticket, AuthRequest)> {
+        let at = self.events.iter().position(|event| matches!(event, Event::Authenticate { .. }))?;
+        match self.events.remove(at)? {
+            Event::Authenticate { ticket, request } => Some((ticket, *request)),
+            _ => None,
+        }
+    }
+}
+
+/// The end of everything.
+impl State {
+    #[track_caller]
+    pub(super) fn wind_down(&mut self) {
+        for link in 0..self.links.len() {
+            self.links[link].stalled = false;
+            self.latency = (Duration::ZERO, Duration::ZERO);
+            self.cut(link);
+        }
+        // What was under way arrives.
+        while self.links.iter().any(|link| link.next_arrival().is_some()) {
+            self.advance_to_next();
+        }
+        for broker in 0..self.brokers.len() {
+            self.empty(broker);
+        }
+    }
+
+    #[track_caller]
+    fn empty(&mut self, broker: usize) {
+        let core = &mut self.brokers[broker].core;
+        core.set_authorize(Box::new(|_: ClientIdentity<'_>, _: Action<'_>| true));
+        let ids: Vec<_> = core.clients().map(|client| client.client_id).collect();
+        for id in ids {
+            self.visit(broker, &id, &[]);
+        }
+        // Now the last wills have been published.
+        let mut topics = Vec::new();
+        self.brokers[broker].core.retained(None, |topic, _| topics.push(topic.to_owned()));
+        if !topics.is_empty() {
+            self.visit(broker, "columba-testkit", &topics);
+        }
+        let core = &self.brokers[broker].core;
+        let metrics = core.metrics();
+        let left = [
+            ("connections", metrics.connections),
+            ("sessions", metrics.sessions),
+            ("subscriptions", metrics.subscriptions),
+            ("retained messages", metrics.retained),
+            ("bytes of retained messages", metrics.retained_bytes),
+            ("messages", metrics.stored),
+            ("bytes of messages", metrics.stored_bytes),
+            ("deadlines", usize::from(core.poll_timeout().is_some())),
+        ];
+        self.check(left.iter().all(|&(_, count)| count == 0), || {
+            format!("everybody has left, and the broker still holds {left:?}")
+        });
+    }
+
+    /// Connects with a clean start, clears what is retained under `topics` and leaves.
+    fn visit(&mut self, broker: usize, id: &str, topics: &[String]) {
+        let peer = Peer { transport: "simulated", trusted: true, ..Peer::default() };
+        let link = self.open(broker, id, Version::V5, peer);
+        let mut packets = vec![Packet::Connect(Box::new(Connect::new(Version::V5, id)))];
+        for topic in topics {
+            if let Ok(topic) = TopicName::parse(topic) {
+                packets.push(Packet::Publish(Publish { retain: true, ..Publish::new(topic, b"") }));
+            }
+        }
+        for packet in packets {
+            let mut bytes = Vec::new();
+            // What cannot be encoded is not sent, and the floor shows it.
+            if packet.encode(Version::V5, &mut bytes).is_ok() {
+                self.send(link, &bytes);
+            }
+        }
+        self.cut(link);
+    }
+}
+
+/// Calls `f` with each whole packet, and with the rest.
+fn each_packet(mut bytes: &[u8], mut f: impl FnMut(&[u8])) {
+    while !bytes.is_empty() {
+        let header = FixedHeader::read(bytes, usize::MAX).ok().flatten();
+        let total = header.map_or(bytes.len(), |header| header.total()).min(bytes.len());
+        f(&bytes[..total]);
+        bytes.advance(total);
+    }
+}
+
+fn read(bytes: &[u8], version: Version) -> Result<Packet<'_>, String> {
+    let problem = || format!("the broker sent something that is no packet: {bytes:02x?}");
+    let header = FixedHeader::read(bytes, usize::MAX).ok().flatten().ok_or_else(problem)?;
+    if header.total() != bytes.len() {
+        return Err(problem());
+    }
+    Packet::decode(header, &bytes[header.len..], version).map_err(|error| format!("{error}: {}", problem()))
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("metrics", &self.core.metrics()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! What the kit promises to its users.
+
+mod world;

@@ -1,0 +1,23 @@
+//! Every numbered statement of MQTT 5.0 and 3.1.1, and what MQTT 3.1 does otherwise, as tests against a broker: in the
+//! simulated world, over TCP and over WebSocket, and with `--against HOST:PORT` any other broker.
+
+mod stage;
+
+mod example;
+
+use stage::{Group, Place, Stage};
+
+/// All tests, by module.
+const TESTS: &[&[Group]] = &[example::TESTS];
+
+fn main() {
+    for group in TESTS.iter().copied().flatten() {
+        for test in group.tests {
+            for &version in group.versions {
+                let stage = Stage::new(Place::simulated(group), version);
+                (test.run)(&stage);
+                println!("{} {version:?} ok", test.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Where a test runs: the simulated world or a broker behind a socket. Tests do not see which.
+
+use std::time::Duration;
+
+use columba_testkit::codec::Connect;
+use columba_testkit::columba::Config;
+use columba_testkit::{Client, Version, World};
+
+pub(crate) use columba_testkit::Version::{V3_1, V3_1_1, V5};
+
+/// For a test's versions: behaviour that all share.
+pub(crate) const ALL: &[Version] = &[V3_1, V3_1_1, V5];
+/// For a test's versions: what the statements of 3.1.1 and 5.0 have in common.
+pub(crate) const NUMBERED: &[Version] = &[V3_1_1, V5];
+/// For a test's versions: before 5.0.
+pub(crate) const OLD: &[Version] = &[V3_1, V3_1_1];
+/// For a test's versions: 3.1.1 only.
+pub(crate) const ONLY_3_1_1: &[Version] = &[V3_1_1];
+/// For a test's versions: 3.1 only.
+pub(crate) const ONLY_3_1: &[Version] = &[V3_1];
+/// For a test's versions: 5.0 only.
+pub(crate) const ONLY_5: &[Version] = &[V5];
+
+/// Tests that run with the same versions and settings.
+pub(crate) struct Group {
+    /// The versions each test runs with, one after the other.
+    pub(crate) versions: &'static [Version],
+    /// Settings that the broker needs; a broker that cannot be configured is not tested with it.
+    pub(crate) config: Option<fn(&mut Config)>,
+    pub(crate) tests: &'static [Test],
+}
+
+/// One test.
+pub(crate) struct Test {
+    /// Module and function: `conformance::session::a_clean_start_ends_the_session`.
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Stage),
+}
+
+/// A group of tests of a module: `tests!(ALL => one, two)`, `tests!(ONLY_5, |config| config.retain_available = false => three)`.
+macro_rules! tests {
+    ($versions:ident => $($run:ident),+ $(,)?) => {
+        $crate::stage::Group {
+            versions: $crate::stage::$versions,
+            config: None,
+            tests: &[$($crate::stage::Test { name: concat!(module_path!(), "::", stringify!($run)), run: $run }),+],
+        }
+    };
+    ($versions:ident, $config:expr => $($run:ident),+ $(,)?) => {
+        $crate::stage::Group { config: Some($config), ..tests!($versions => $($run),+) }
+    };
+}
+pub(crate) use tests;
+
+/// A broker, and the version the test speaks to it.
+pub(crate) struct Stage {
+    pub(crate) version: Version,
+    place: Place,
+}
+
+pub(crate) enum Place {
+    Simulated(World),
+}
+
+impl Place {
+    pub(crate) fn simulated(group: &Group) -> Self {
+        Self::Simulated(World::with(|config| {
+            if let Some(adjust) = group.config {
+                adjust(config);
+            }
+        }))
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(place: Place, version: Version) -> Self {
+        Self { version, place }
+    }
+
+    pub(crate) fn is_v5(&self) -> bool {
+        self.version == V5
+    }
+
+    /// Opens a connection and sends nothing.
+    pub(crate) fn open(&self, name: &str) -> Client {
+        self.open_as(self.version, name)
+    }
+
+    pub(crate) fn open_as(&self, version: Version, name: &str) -> Client {
+        match &self.place {
+            Place::Simulated(world) => world.open(name, version),
+        }
+    }
+
+    /// Sends CONNECT with a clean start, as `adjust` changes it, and leaves the answer to the test.
+    pub(crate) fn try_connect(&self, id: &str, adjust: impl FnOnce(&mut Connect<'_>)) -> Client {
+        let client = self.open(id);
+        client.connect(id, adjust);
+        client
+    }
+
+    /// Connects with a clean start, unless `adjust` says otherwise, and takes the CONNACK.
+    pub(crate) fn connect(&self, id: &str, adjust: impl FnOnce(&mut Connect<'_>)) -> Client {
+        self.connect_as(self.version, id, adjust)
+    }
+
+    pub(crate) fn connect_as(
+        &self,
+        version: Version,
+        id: &str,
+        adjust: impl FnOnce(&mut Connect<'_>),
+    ) -> Client {
+        let client = self.open_as(version, id);
+        client.connect(id, adjust);
+        client.accepted();
+        client
+    }
+
+    /// Lets time pass: instantly where the broker's clock is the test's.
+    pub(crate) fn advance(&self, seconds: u64) {
+        match &self.place {
+            Place::Simulated(world) => world.advance(Duration::from_secs(seconds)),
+        }
+    }
+}
