@@ -116,18 +116,25 @@ const CODES_OF_SERVERS: &[u8] = &[
 ];
 
 /// Each way in which a broker ends a connection that it has accepted.
-const ENDINGS: &[(&str, fn(&Stage, &Client))] = &[
-    ("malformed", |_, client| client.send_bytes(b"\x00\x00")),
-    ("protocol error", |_, client| client.connect("ended", |_| ())),
-    ("taken over", |stage, _| stage.connect("ended", |_| ()).drop_link()),
-    ("no such alias", |_, client| client.send_bytes(b"\x30\x07\x00\x00\x03\x23\xff\xffx")),
-    ("wildcard topic", |_, client| client.send_bytes(b"\x30\x04\x00\x01#\x00")),
-    ("no local, shared", |_, client| client.send_bytes(b"\x82\x10\x00\x01\x00\x00\x0a$share/g/t\x04")),
-    ("auth", |_, client| client.send_bytes(b"\xf0\x06\x19\x04\x15\x00\x01m")),
+const ENDINGS: &[fn(&Stage, &Client)] = &[
+    // A packet of no type.
+    |_, client| client.send_bytes(b"\x00\x00"),
+    // A second CONNECT.
+    |_, client| client.connect("ended", |_| ()),
+    // The client comes a second time.
+    |stage, _| stage.connect("ended", |_| ()).drop_link(),
+    // A topic alias above any maximum.
+    |_, client| client.send_bytes(b"\x30\x07\x00\x00\x03\x23\xff\xffx"),
+    // A wildcard in a topic name.
+    |_, client| client.send_bytes(b"\x30\x04\x00\x01#\x00"),
+    // No local on a shared subscription.
+    |_, client| client.send_bytes(b"\x82\x10\x00\x01\x00\x00\x0a$share/g/t\x04"),
+    // AUTH without a method.
+    |_, client| client.send_bytes(b"\xf0\x06\x19\x04\x15\x00\x01m"),
 ];
 
 fn ended(stage: &Stage, maximum: Option<NonZeroU32>, check: impl Fn(&Client, &[columba_testkit::Received])) {
-    for (_, end) in ENDINGS {
+    for end in ENDINGS {
         let client = stage.connect("ended", |connect| {
             connect.properties.session_expiry = Some(1);
             connect.properties.maximum_packet_size = maximum;

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use columba_testkit::codec::{Connect, Packet, SubscriptionOptions};
-use columba_testkit::{Client, Received, level, persistent};
+use columba_testkit::codec::{Connect, Packet, PacketId, SubscriptionOptions};
+use columba_testkit::{Client, ReasonCode, Received, level, persistent};
 
 use crate::stage::Stage;
 
@@ -134,7 +134,7 @@ pub(crate) fn delivered(client: &Client, expected: &str) -> u16 {
 /// The packet identifier of a PUBLISH; 0 if it has none.
 pub(crate) fn packet_id(received: &Received) -> u16 {
     match received.packet() {
-        Packet::Publish(publish) => publish.packet_id.map_or(0, |id| id.get()),
+        Packet::Publish(publish) => publish.packet_id.map_or(0, PacketId::get),
         _ => 0,
     }
 }
@@ -143,8 +143,8 @@ pub(crate) fn packet_id(received: &Received) -> u16 {
 #[track_caller]
 pub(crate) fn codes_of(received: &Received) -> Vec<u8> {
     match received.packet() {
-        Packet::SubAck(ack) => ack.reasons.iter().map(|reason| reason.code()).collect(),
-        Packet::UnsubAck(ack) => ack.reasons.iter().map(|reason| reason.code()).collect(),
+        Packet::SubAck(ack) => ack.reasons.iter().map(ReasonCode::code).collect(),
+        Packet::UnsubAck(ack) => ack.reasons.iter().map(ReasonCode::code).collect(),
         _ => panic!("{} is neither SUBACK nor UNSUBACK", received.text()),
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn filter_is_refused(stage: &Stage, filter: &[u8]) {
     let mut refused = false;
     for received in client.drain() {
         refused = match received.packet() {
-            Packet::SubAck(ack) => ack.reasons.iter().all(|reason| reason.is_error()),
+            Packet::SubAck(ack) => ack.reasons.iter().all(ReasonCode::is_error),
             Packet::Disconnect(_) => true,
             _ => false,
         };

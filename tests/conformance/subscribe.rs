@@ -166,7 +166,9 @@ fn several_filters_in_one_packet_work_like_several_packets(stage: &Stage) {
     let id = client.start_subscribe(&[(filters[0], at(0)), (filters[1], at(1)), (filters[2], at(2))], None);
     client.expect_all(&[format!("SUBACK #{id} 00 01 02")]);
     let publisher = stage.connect("publisher", |_| ());
-    filters.iter().for_each(|topic| publisher.publish(topic, 2, "x"));
+    for topic in filters {
+        publisher.publish(topic, 2, "x");
+    }
     delivered(&client, "PUBLISH subscribe/several/0=x");
     delivered(&client, "PUBLISH subscribe/several/1=x q1 #n");
     delivered(&client, "PUBLISH subscribe/several/2=x q2 #n");
@@ -327,7 +329,9 @@ fn a_refused_filter_leaves_the_others_alone(stage: &Stage) {
     let code = if stage.is_v5() { 0xa2 } else { 0x80 };
     client.check(codes == [1, code, 0, code], || format!("{codes:02x?}"));
     let publisher = stage.connect("publisher", |_| ());
-    ["subscribe/a", "subscribe/b", "subscribe/c"].iter().for_each(|topic| publisher.publish(topic, 1, "x"));
+    for topic in ["subscribe/a", "subscribe/b", "subscribe/c"] {
+        publisher.publish(topic, 1, "x");
+    }
     delivered(&client, "PUBLISH subscribe/a=x q1 #n");
     client.expect_all(&["PUBLISH subscribe/b=x"]);
 }

@@ -87,7 +87,9 @@ fn a_multi_level_wildcard_alone_matches_every_topic(stage: &Stage) {
     client.subscribe("#", 0);
     let publisher = stage.connect("publisher", |_| ());
     let topics = ["topics", "/", "/topics", "topics/", "topics//a", "topics/a/b/c/d"];
-    topics.iter().for_each(|topic| publisher.publish(topic, 0, "alone"));
+    for topic in topics {
+        publisher.publish(topic, 0, "alone");
+    }
     // Others may come, too: retained ones of other tests, in a broker that runs on.
     let mut found = client.messages();
     found.retain(|message| message.ends_with("=alone"));
@@ -195,7 +197,9 @@ fn no_dollar_topic(stage: &Stage, filter: &str) {
     client.subscribe(filter, 0);
     let publisher = stage.connect("publisher", |_| ());
     let topics = ["$topics", "$topics/topics", "$topics/topics/a", "$", "$/topics"];
-    topics.iter().for_each(|topic| publisher.publish(topic, 0, "dollar"));
+    for topic in topics {
+        publisher.publish(topic, 0, "dollar");
+    }
     let found = client.messages();
     client.check(!found.iter().any(|message| message.starts_with('$')), || format!("{filter}: {found:?}"));
 }
@@ -244,7 +248,9 @@ fn topics_are_not_normalised(stage: &Stage) {
     for (client, topic) in clients.iter().zip(topics) {
         client.subscribe(topic, 0);
     }
-    topics.iter().for_each(|topic| publisher.publish(topic, 0, "x"));
+    for topic in topics {
+        publisher.publish(topic, 0, "x");
+    }
     for (client, topic) in clients.iter().zip(topics) {
         client.expect_all(&[format!("PUBLISH {topic}=x")]);
     }
@@ -371,7 +377,9 @@ fn matches(stage: &Stage, filter: &str, topics: &[(&str, bool)]) {
     client.check(code == [0], || format!("{filter}: {code:02x?}"));
     client.drain();
     let publisher = stage.connect("publisher", |_| ());
-    topics.iter().for_each(|(topic, _)| publisher.publish(topic, 0, "x"));
+    for (topic, _) in topics {
+        publisher.publish(topic, 0, "x");
+    }
     let wanted: Vec<_> =
         topics.iter().filter(|(_, comes)| *comes).map(|(topic, _)| format!("{topic}=x")).collect();
     let found = client.messages();

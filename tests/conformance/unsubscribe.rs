@@ -177,9 +177,9 @@ fn several_filters_in_one_packet_work_like_several_packets(stage: &Stage) {
         format!("UNSUBACK #{id}")
     }]);
     let publisher = stage.connect("publisher", |_| ());
-    ["unsubscribe/several/a", "unsubscribe/b", "unsubscribe/c"]
-        .iter()
-        .for_each(|topic| publisher.publish(topic, 0, "x"));
+    for topic in ["unsubscribe/several/a", "unsubscribe/b", "unsubscribe/c"] {
+        publisher.publish(topic, 0, "x");
+    }
     client.expect_all(&["PUBLISH unsubscribe/c=x"]);
 }
 

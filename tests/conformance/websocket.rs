@@ -303,11 +303,11 @@ impl Socket {
         match payload.len() {
             length @ ..126 => bytes.push(0x80 | length as u8),
             length @ ..0x1_0000 => {
-                bytes.push(0x80 | 126);
+                bytes.push(0xfe);
                 bytes.extend_from_slice(&(length as u16).to_be_bytes());
             }
             length => {
-                bytes.push(0x80 | 127);
+                bytes.push(0xff);
                 bytes.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
