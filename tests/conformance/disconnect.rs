@@ -127,8 +127,6 @@ const ENDINGS: &[fn(&Stage, &Client)] = &[
     |_, client| client.send_bytes(b"\x30\x07\x00\x00\x03\x23\xff\xffx"),
     // A wildcard in a topic name.
     |_, client| client.send_bytes(b"\x30\x04\x00\x01#\x00"),
-    // No local on a shared subscription.
-    |_, client| client.send_bytes(b"\x82\x10\x00\x01\x00\x00\x0a$share/g/t\x04"),
     // AUTH without a method.
     |_, client| client.send_bytes(b"\xf0\x06\x19\x04\x15\x00\x01m"),
 ];

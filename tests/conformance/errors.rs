@@ -4,14 +4,15 @@ use columba_testkit::codec::{Packet, Publish};
 use columba_testkit::{Version, name, persistent};
 
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{EITHER_ERROR, delivered, ends, ends_over, is_refused, lasting};
+use crate::steps::{
+    EITHER_ERROR, MALFORMED, delivered, ends, ends_over, is_refused, lasting, raw_subscribe, raw_unsubscribe,
+};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>
         a_packet_of_no_type_ends_the_connection,
         a_length_that_does_not_end_ends_the_connection,
         a_second_connect_ends_the_connection,
-        packets_that_only_brokers_send_end_the_connection,
         a_packet_that_is_too_short_for_its_fields_ends_the_connection,
         a_mistake_costs_the_connection_and_not_the_session,
         a_mistake_disturbs_nobody_else,
@@ -21,13 +22,23 @@ pub(crate) const TESTS: &[Group] = &[
         what_follows_a_refused_connect_has_no_effect,
     ),
     tests!(OLD => auth_before_5_0_ends_the_connection),
-    tests!(NUMBERED => a_packet_with_more_than_its_fields_ends_the_connection),
-    tests!(ONLY_3_1_1 => a_protocol_violation_ends_the_connection),
+    tests!(NUMBERED =>
+        packets_that_only_brokers_send_end_the_connection,
+        a_packet_with_more_than_its_fields_ends_the_connection,
+        qos_3_ends_the_connection,
+        packet_identifier_0_ends_the_connection,
+    ),
     tests!(ONLY_3_1_1, |config| config.limits.stored_bytes = 4_000 =>
         a_message_there_is_no_room_for_ends_the_connection),
     tests!(ONLY_5 =>
-        a_malformed_packet_ends_the_connection,
-        a_protocol_error_ends_the_connection,
+        a_length_in_more_bytes_than_it_needs_ends_the_connection,
+        properties_that_go_on_beyond_the_packet_end_the_connection,
+        a_property_that_does_not_exist_ends_the_connection,
+        a_property_of_another_packet_ends_the_connection,
+        a_property_twice_ends_the_connection,
+        a_property_with_a_value_it_cannot_have_ends_the_connection,
+        a_reason_code_of_another_packet_ends_the_connection,
+        an_alias_that_is_none_ends_the_connection,
         a_disconnect_of_the_broker_is_followed_by_the_end,
     ),
 ];
@@ -83,7 +94,7 @@ fn a_packet_that_is_too_short_for_its_fields_ends_the_connection(stage: &Stage) 
     }
 }
 
-/// Before 5.0 nothing follows these. 3.1 does not say. [MQTT-4.13.1-1] [MQTT-4.8.0-1 of 3.1.1]
+/// [MQTT-4.13.1-1] [MQTT-4.8.0-1 of 3.1.1]
 fn a_packet_with_more_than_its_fields_ends_the_connection(stage: &Stage) {
     let more: &[&[u8]] = if stage.is_v5() {
         // Behind the properties there is nothing either.
@@ -184,23 +195,17 @@ fn auth_before_5_0_ends_the_connection(stage: &Stage) {
     ends_over(stage, b"\xf0\x06\x18\x04\x15\x00\x01m", &[]);
 }
 
-/// [MQTT-4.8.0-1 of 3.1.1]
-fn a_protocol_violation_ends_the_connection(stage: &Stage) {
-    for bytes in [
-        // PUBLISH with QoS 3, with DUP at QoS 0, with packet identifier 0.
-        &b"\x36\x05\x00\x01t\x00\x01"[..],
-        b"\x38\x03\x00\x01t",
-        b"\x32\x05\x00\x01t\x00\x00",
-        // SUBSCRIBE and UNSUBSCRIBE with packet identifier 0.
-        b"\x82\x06\x00\x00\x00\x01t\x00",
-        b"\xa2\x05\x00\x00\x00\x01t",
-        // Header flags.
-        b"\x41\x02\x00\x01",
-        b"\x60\x02\x00\x01",
-        b"\xc1\x00",
-    ] {
-        ends_over(stage, bytes, &[]);
-    }
+/// [MQTT-4.13.1-1] [MQTT-4.8.0-1 of 3.1.1]
+fn qos_3_ends_the_connection(stage: &Stage) {
+    let publish: &[u8] =
+        if stage.is_v5() { b"\x36\x06\x00\x01t\x00\x01\x00" } else { b"\x36\x05\x00\x01t\x00\x01" };
+    ends_over(stage, publish, EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1] [MQTT-4.8.0-1 of 3.1.1]
+fn packet_identifier_0_ends_the_connection(stage: &Stage) {
+    ends_over(stage, &raw_subscribe(stage, 0x82, 0, &[(b"errors/zero", 0)]), EITHER_ERROR);
+    ends_over(stage, &raw_unsubscribe(stage, 0xa2, 0, &[b"errors/zero"]), EITHER_ERROR);
 }
 
 /// A publisher that cannot be told no is cut off, so that it sends the message again. [MQTT-4.8.0-2 of 3.1.1]
@@ -214,43 +219,50 @@ fn a_message_there_is_no_room_for_ends_the_connection(stage: &Stage) {
     client.check(id > 0, || "it is not to be acknowledged".to_owned());
 }
 
-/// [MQTT-4.13.1-1] [MQTT-4.13.2-1]
-fn a_malformed_packet_ends_the_connection(stage: &Stage) {
-    for bytes in [
-        // A length in more bytes than it needs, a property list longer than its packet, text that is none.
-        &b"\x30\x05\x00\x01t\x80\x00"[..],
-        b"\x30\x05\x00\x01t\x7fx",
-        b"\x30\x08\x00\x01t\x04\x03\x00\x01\xff",
-        // QoS 3, packet identifier 0.
-        b"\x36\x06\x00\x01t\x00\x01\x00",
-        b"\x32\x06\x00\x01t\x00\x00\x00",
-        // A property that does not exist, one of another packet.
-        b"\x30\x06\x00\x01t\x02\x04\x00",
-        b"\x30\x09\x00\x01t\x05\x11\x00\x00\x00\x01",
-        // Payload format 2, request for a reason code that PUBACK does not have.
-        b"\x30\x06\x00\x01t\x02\x01\x02",
-        b"\x40\x03\x00\x01\x8f",
-    ] {
-        ends_over(stage, bytes, EITHER_ERROR);
-    }
+/// [MQTT-4.13.1-1]
+fn a_length_in_more_bytes_than_it_needs_ends_the_connection(stage: &Stage) {
+    ends_over(stage, b"\x30\x05\x00\x01t\x80\x00", MALFORMED);
+}
+
+/// [MQTT-4.13.1-1]
+fn properties_that_go_on_beyond_the_packet_end_the_connection(stage: &Stage) {
+    ends_over(stage, b"\x30\x05\x00\x01t\x7fx", EITHER_ERROR);
+    ends_over(stage, b"\x30\x08\x00\x01t\x04\x03\x00\x09x", EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1]
+fn a_property_that_does_not_exist_ends_the_connection(stage: &Stage) {
+    ends_over(stage, b"\x30\x06\x00\x01t\x02\x04\x00", EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1]
+fn a_property_of_another_packet_ends_the_connection(stage: &Stage) {
+    // Session expiry in PUBLISH, subscription identifier in UNSUBSCRIBE.
+    ends_over(stage, b"\x30\x09\x00\x01t\x05\x11\x00\x00\x00\x01", EITHER_ERROR);
+    ends_over(stage, b"\xa2\x08\x00\x01\x02\x0b\x01\x00\x01t", EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1]
+fn a_property_twice_ends_the_connection(stage: &Stage) {
+    ends_over(stage, b"\x30\x08\x00\x01t\x04\x01\x00\x01\x00", EITHER_ERROR);
+    ends_over(stage, b"\x82\x0b\x00\x01\x04\x0b\x01\x0b\x02\x00\x01t\x00", EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1]
+fn a_property_with_a_value_it_cannot_have_ends_the_connection(stage: &Stage) {
+    // Payload format 2, subscription identifier 0.
+    ends_over(stage, b"\x30\x06\x00\x01t\x02\x01\x02", EITHER_ERROR);
+    ends_over(stage, b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01t\x00", EITHER_ERROR);
+}
+
+/// [MQTT-4.13.1-1]
+fn a_reason_code_of_another_packet_ends_the_connection(stage: &Stage) {
+    ends_over(stage, b"\x40\x03\x00\x01\x8f", EITHER_ERROR);
 }
 
 /// [MQTT-4.13.1-1] [MQTT-4.13.2-1]
-fn a_protocol_error_ends_the_connection(stage: &Stage) {
-    for bytes in [
-        // PUBLISH: a property twice, a subscription identifier, neither topic nor alias.
-        &b"\x30\x08\x00\x01t\x04\x01\x00\x01\x00"[..],
-        b"\x30\x07\x00\x01t\x02\x0b\x01x",
-        b"\x30\x03\x00\x00\x00",
-        // SUBSCRIBE: subscription identifier 0, the same property twice.
-        b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01t\x00",
-        b"\x82\x0b\x00\x01\x04\x0b\x01\x0b\x02\x00\x01t\x00",
-        // UNSUBSCRIBE: a property it does not have.
-        b"\xa2\x08\x00\x01\x02\x0b\x01\x00\x01t",
-    ] {
-        ends_over(stage, bytes, EITHER_ERROR);
-    }
-    // Alias 0, and one that was never set.
+fn an_alias_that_is_none_ends_the_connection(stage: &Stage) {
+    // 0, and one that was never set.
     ends_over(stage, b"\x30\x07\x00\x01t\x03\x23\x00\x00", &[0x80, 0x81, 0x82, 0x94]);
     ends_over(stage, b"\x30\x06\x00\x00\x03\x23\x00\x01", &[0x80, 0x82, 0x94]);
 }

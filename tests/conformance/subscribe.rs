@@ -1,6 +1,7 @@
 //! SUBSCRIBE and SUBACK.
 
 use columba_testkit::codec::PacketType;
+use columba_testkit::columba::RetainHandling;
 use columba_testkit::{Version, persistent};
 
 use crate::stage::{Group, Stage, tests};
@@ -42,7 +43,9 @@ pub(crate) const TESTS: &[Group] = &[
         without_no_local_a_client_hears_itself,
         no_local_on_a_shared_subscription_ends_the_connection,
         retain_handling_3_ends_the_connection,
-        subscribing_again_replaces_options_and_identifier,
+        subscribing_again_replaces_the_identifier,
+        subscribing_again_replaces_no_local,
+        subscribing_again_replaces_retain_as_published,
         retained_messages_come_again_with_retain_handling_0,
         suback_fits_the_maximum_packet_size,
     ),
@@ -377,22 +380,47 @@ fn retain_handling_3_ends_the_connection(stage: &Stage) {
 }
 
 /// [MQTT-3.8.4-3]
-fn subscribing_again_replaces_options_and_identifier(stage: &Stage) {
+fn subscribing_again_replaces_the_identifier(stage: &Stage) {
     let client = stage.connect("subscriber", |_| ());
-    client.subscribe_with("subscribe/options", 0, Some(3), |options| options.no_local = true);
-    client.subscribe_with("subscribe/options", 0, Some(4), |options| options.retain_as_published = true);
-    client.publish_with("subscribe/options", 0, "x", |publish| publish.retain = true);
-    client.expect_all(&["PUBLISH subscribe/options=x retain ids=4"]);
-    client.subscribe_with("subscribe/options", 0, None, |options| {
-        options.retain_handling = columba_testkit::columba::RetainHandling::DoNotSend;
-    });
-    client.publish_with("subscribe/options", 0, "x", |publish| publish.retain = true);
-    client.expect_all(&["PUBLISH subscribe/options=x"]);
+    for (id, wanted) in [(Some(3), " ids=3"), (Some(4), " ids=4"), (None, "")] {
+        client.subscribe_with("subscribe/identifier", 0, id, |_| ());
+        client.publish("subscribe/identifier", 0, "x");
+        client.expect_all(&[format!("PUBLISH subscribe/identifier=x{wanted}")]);
+    }
+}
+
+/// [MQTT-3.8.4-3]
+fn subscribing_again_replaces_no_local(stage: &Stage) {
+    let client = stage.connect("subscriber", |_| ());
+    for no_local in [true, false, true] {
+        client.subscribe_with("subscribe/options", 0, None, |options| options.no_local = no_local);
+        client.publish("subscribe/options", 0, "own");
+        if !no_local {
+            client.expect("PUBLISH subscribe/options=own");
+        }
+        client.expect_nothing();
+    }
+}
+
+/// [MQTT-3.8.4-3]
+fn subscribing_again_replaces_retain_as_published(stage: &Stage) {
+    let client = stage.connect("subscriber", |_| ());
+    let publisher = stage.connect("publisher", |_| ());
+    publisher.retain("subscribe/published", 0, "");
+    for as_published in [false, true, false] {
+        client.subscribe_with("subscribe/published", 0, None, |options| {
+            options.retain_as_published = as_published;
+            options.retain_handling = RetainHandling::DoNotSend;
+        });
+        publisher.retain("subscribe/published", 0, "x");
+        let retain = if as_published { " retain" } else { "" };
+        client.expect_all(&[format!("PUBLISH subscribe/published=x{retain}")]);
+    }
 }
 
 /// [MQTT-3.8.4-4]
 fn retained_messages_come_again_with_retain_handling_0(stage: &Stage) {
-    use columba_testkit::columba::RetainHandling::{DoNotSend, Send, SendIfNew};
+    use RetainHandling::{DoNotSend, Send, SendIfNew};
     stage.connect("publisher", |_| ()).retain(&own(stage, "subscribe/handling"), 0, "x");
     let client = stage.connect("subscriber", |_| ());
     for (handling, comes) in [(DoNotSend, false), (Send, true), (SendIfNew, false), (Send, true)] {
