@@ -1,5 +1,6 @@
 //! A broker for tests.
 
+mod broker;
 mod client;
 mod describe;
 mod fault;
@@ -17,6 +18,7 @@ pub use columba;
 pub use columba::codec;
 pub use columba::{QoS, ReasonCode, Version};
 
+pub use crate::broker::{TestBroker, TestBrokerBuilder};
 pub use crate::client::{Client, level, name};
 pub use crate::describe::describe;
 pub use crate::fault::{Exchange, Fault, Rule, on, on_any};

@@ -1,4 +1,5 @@
 //! What the kit promises to its users.
 
+mod broker;
 mod faults;
 mod world;
