@@ -3,6 +3,8 @@
 mod broker;
 mod client;
 mod describe;
+mod expect;
+mod export;
 mod fault;
 mod line;
 mod net;
@@ -18,9 +20,13 @@ pub use columba;
 pub use columba::codec;
 pub use columba::{QoS, ReasonCode, Version};
 
-pub use crate::broker::{TestBroker, TestBrokerBuilder};
+pub use crate::broker::{Expectation, TestBroker, TestBrokerBuilder};
 pub use crate::client::{Client, level, name};
 pub use crate::describe::describe;
+pub use crate::expect::{
+    Condition, Connected, Disconnected, Messages, SessionState, Subscribed, connected, delivered,
+    disconnected, published, sequence, session, subscribed,
+};
 pub use crate::fault::{Exchange, Fault, Rule, on, on_any};
 pub use crate::net::FaultHandle;
 pub use crate::received::Received;

@@ -147,11 +147,6 @@ impl Line {
         lane.backlog >= BACKLOG
     }
 
-    /// Nothing goes on in this direction any more, not even its end.
-    pub(crate) fn is_dead(&self, direction: Direction) -> bool {
-        if direction == Direction::ToBroker { self.up.is_dead } else { self.down.is_dead }
-    }
-
     /// Sends a packet to the broker in the client's name.
     pub(crate) fn inject(&mut self, now: Duration, direction: Direction, packet: &Packet<'_>) {
         let mut bytes = Vec::new();

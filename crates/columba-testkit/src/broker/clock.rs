@@ -44,6 +44,11 @@ impl Clock {
         Self { start: Instant::now(), manual: Some(Arc::default()) }
     }
 
+    /// The test moves it.
+    pub(super) const fn is_manual(&self) -> bool {
+        self.manual.is_some()
+    }
+
     pub(super) fn now(&self) -> Duration {
         match &self.manual {
             Some(manual) => lock(manual).elapsed,

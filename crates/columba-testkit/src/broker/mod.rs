@@ -3,6 +3,7 @@
 
 mod builder;
 mod clock;
+mod expectation;
 mod host;
 mod pipe;
 mod proxy;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 
 pub use self::builder::TestBrokerBuilder;
 use self::clock::Clock;
+pub use self::expectation::Expectation;
 use self::host::Host;
 use self::pipe::PipeWire;
 use self::proxy::{Connection, Proxy};
