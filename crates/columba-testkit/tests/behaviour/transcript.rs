@@ -40,7 +40,23 @@ fn as_a_list() {
 
 #[test]
 fn as_a_diagram() {
-    assert_eq!(format!("\n{}", conversation().transcript().diagram()), r#""#);
+    assert_eq!(
+        conversation().transcript().diagram(),
+        r#"        time  device  app                                broker
+       0.000  (opened)                                      │
+       0.000  ├─ CONNECT "device" MQTT 5.0 ────────────────▶│
+       0.000  │◀─ CONNACK 00 ───────────────────────────────┤
+       0.000  ├─ SUBSCRIBE #1 command:q1 ──────────────────▶│
+       0.000  │◀─ SUBACK #1 01 ─────────────────────────────┤
+       1.500  │       (opened)                              │
+       1.500  │       ├─ CONNECT "app" MQTT 3.1.1 clean ───▶│
+       1.500  │       │◀─ CONNACK 00 ───────────────────────┤
+       1.500  │       ├─ PUBLISH command=on q1 #1 ─────────▶│
+       1.500  │◀─ PUBLISH command=on q1 #1 ─────────────────┤
+       1.500  │       │×─ PUBACK #1 ────────────────────────┤  [lost]
+       1.500  (cut)                                         │
+"#
+    );
 }
 
 #[test]
