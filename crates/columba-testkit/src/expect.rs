@@ -49,6 +49,7 @@ pub struct Connected {
     client: Box<str>,
     text: String,
     tests: Vec<Box<dyn Fn(&Connect<'_>) -> bool + Send>>,
+    times: Option<usize>,
 }
 
 /// A condition on the end of a connection.
@@ -93,7 +94,7 @@ pub fn delivered(filter: &str) -> Messages {
 
 /// A CONNECT of this client was accepted.
 pub fn connected(client: &str) -> Connected {
-    Connected { client: client.into(), text: format!("{client:?} connected"), tests: Vec::new() }
+    Connected { client: client.into(), text: format!("{client:?} connected"), tests: Vec::new(), times: None }
 }
 
 /// A connection of this client has ended, and it has no other.
@@ -299,8 +300,16 @@ impl Connected {
         self.test("of which a function of the test is true", test)
     }
 
+    /// Exactly so many times: 2 after it has come back once. Without this: once or more.
+    pub fn times(mut self, times: usize) -> Self {
+        let _ = write!(self.text, ", exactly {times} times");
+        self.times = Some(times);
+        self
+    }
+
     fn find(&self, view: &View<'_>) -> Result<(), String> {
         let mut asking = Vec::new();
+        let mut accepted = 0;
         for entry in view.of(&self.client) {
             match entry.packet() {
                 Some(Packet::Connect(connect)) if self.tests.iter().all(|test| test(&connect)) => {
@@ -309,12 +318,15 @@ impl Connected {
                 Some(Packet::ConnAck(ack))
                     if !ack.reason.is_error() && asking.contains(&entry.connection) =>
                 {
-                    return Ok(());
+                    accepted += 1;
                 }
                 _ => {}
             }
         }
-        Err("it has not".to_owned())
+        if self.times.map_or(accepted > 0, |times| times == accepted) {
+            return Ok(());
+        }
+        Err(format!("it has {accepted} times"))
     }
 }
 
