@@ -41,6 +41,8 @@ pub struct Messages {
     times: Option<usize>,
 }
 
+type ConnectTest = Box<dyn Fn(&Connect<'_>) -> bool + Send>;
+type SessionTest = Box<dyn Fn(&ClientInfo) -> bool + Send>;
 type MessageTest = Box<dyn Fn(&Publish<'_>) -> bool + Send>;
 
 /// A condition on a CONNECT that was accepted.
@@ -48,7 +50,7 @@ type MessageTest = Box<dyn Fn(&Publish<'_>) -> bool + Send>;
 pub struct Connected {
     client: Box<str>,
     text: String,
-    tests: Vec<Box<dyn Fn(&Connect<'_>) -> bool + Send>>,
+    tests: Vec<ConnectTest>,
     times: Option<usize>,
 }
 
@@ -73,7 +75,7 @@ pub struct SessionState {
     client: Box<str>,
     text: String,
     is_there: bool,
-    tests: Vec<Box<dyn Fn(&ClientInfo) -> bool + Send>>,
+    tests: Vec<SessionTest>,
 }
 
 /// A client has sent a PUBLISH on a topic that matches this filter.

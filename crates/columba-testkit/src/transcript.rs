@@ -10,7 +10,7 @@ use bytes::Bytes;
 use columba::Version;
 use columba::codec::{FixedHeader, Packet};
 
-use crate::describe::describe;
+use crate::words::describe;
 
 /// A record that grows while the conversation goes on. Cloning gives another handle to the same one.
 ///

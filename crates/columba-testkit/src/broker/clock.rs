@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use columba::Timer;
 
+/// A sleep for longer is set anew.
+const DAY: Duration = Duration::from_hours(24);
+
 /// Time since the start of a broker.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
@@ -83,7 +86,7 @@ impl Clock {
         if let Some(manual) = &self.manual {
             return lock(manual).register(cx.waker());
         }
-        let at = tokio::time::Instant::from_std(self.start + at.min(Duration::from_secs(86_400)));
+        let at = tokio::time::Instant::from_std(self.start + at.min(DAY));
         let sleep = alarm.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if sleep.deadline() != at {
             sleep.as_mut().reset(at);

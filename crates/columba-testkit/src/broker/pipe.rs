@@ -27,11 +27,11 @@ impl PipeWire {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        if let Some(pipe) = &mut self.pipe {
-            if let Poll::Ready(Err(_)) = Transport::poll_write(pipe, cx, &mut self.output) {
-                // The broker is gone, which shows when reading: there may be a last word.
-                self.output.clear();
-            }
+        if let Some(pipe) = &mut self.pipe
+            && let Poll::Ready(Err(_)) = Transport::poll_write(pipe, cx, &mut self.output)
+        {
+            // The broker is gone, which shows when reading: there may be a last word.
+            self.output.clear();
         }
     }
 }

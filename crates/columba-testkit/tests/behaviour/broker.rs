@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use columba_testkit::codec::PacketType;
-use columba_testkit::columba::QoS;
+use columba_testkit::columba::{QoS, SubscriptionOptions};
 use columba_testkit::{Client, ReasonCode, TestBroker, Transcript, Version, on, on_any, persistent};
 
 const V5: Version = Version::V5;
@@ -137,7 +137,7 @@ fn a_month_passes_for_a_client_on_a_socket() {
     device.disconnect();
     let app = broker.connect("app", V5, |_| ());
     app.publish("command", 1, "on");
-    broker.advance(Duration::from_secs(30 * 86_400));
+    broker.advance(Duration::from_hours(30 * 24));
     let device = connect(31);
     device.expect("PUBLISH command=on q1 #1");
     device.ack(PacketType::PubAck, 1);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use columba_testkit::codec::PacketType;
-use columba_testkit::columba::QoS;
+use columba_testkit::columba::{QoS, SubscriptionOptions};
 use columba_testkit::{
     Condition, ReasonCode, TestBroker, Version, World, connected, delivered, disconnected, on, persistent,
     published, sequence, session, subscribed, will,
@@ -71,8 +71,8 @@ fn what_is_not_so_is_shown_with_what_is() {
 fn a_world_runs_until_it_is_so() {
     let world = stage();
     assert!(world.cut("a"));
-    world.expect_within(Duration::from_secs(3600), session("a").absent());
-    assert_eq!(world.now(), Duration::from_secs(3600));
+    world.expect_within(Duration::from_hours(1), session("a").absent());
+    assert_eq!(world.now(), Duration::from_hours(1));
     let c = world.connect("c", V5, |_| ());
     c.subscribe("slow", 0);
     world.fault(on(PacketType::Publish).from_broker().delay(Duration::from_secs(10)));
@@ -85,7 +85,7 @@ fn a_world_runs_until_it_is_so() {
 fn a_broker_is_waited_for() {
     let broker = TestBroker::start();
     let client = broker.connect("a", V5, persistent);
-    client.start_subscribe(&[("t", Default::default())], None);
+    client.start_subscribe(&[("t", SubscriptionOptions::default())], None);
     broker.expect(subscribed("a", "t")).wait();
     client.start("t", 0, "x", |_| ());
     broker.expect(delivered("t").client("a").payload("x")).wait();
