@@ -1,10 +1,10 @@
 //! The broker for clients of the test's own.
 
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use columba_testkit::codec::PacketType;
-use columba_testkit::columba::{QoS, SubscriptionOptions};
+use columba_testkit::columba::QoS;
 use columba_testkit::{Client, ReasonCode, TestBroker, Transcript, Version, on, on_any, persistent};
 
 const V5: Version = Version::V5;
@@ -47,7 +47,7 @@ fn nothing_is_left_when_it_is_dropped() {
     drop(broker);
     client.expect_closed();
     over_tcp.expect_closed();
-    TcpListener::bind(address).unwrap();
+    TcpStream::connect(address).unwrap_err();
 }
 
 #[test]
