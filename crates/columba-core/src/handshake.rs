@@ -98,9 +98,10 @@ impl Core {
         connection.last_received = self.now;
         connection.username = connect.username.map(Into::into);
         if connect.version == Version::V5 {
-            let properties = &connect.properties;
-            connection.maximum_packet_size = properties.maximum_packet_size.map_or(u32::MAX, Into::into);
-            connection.problem_information = properties.request_problem_information.unwrap_or(true);
+            // Request Problem Information is not asked for: CONNACK and DISCONNECT may say what is wrong whatever
+            // it is, and nothing else ever does [MQTT-3.1.2-29].
+            let maximum = connect.properties.maximum_packet_size;
+            connection.maximum_packet_size = maximum.map_or(u32::MAX, Into::into);
         }
         if let Err(fault) = self.check_connect(connect) {
             return self.fail(index, fault);
