@@ -111,7 +111,9 @@ const MAX_SPARE_SIZE: usize = 16 << 10;
 
 impl Core {
     /// A broker without connections. Two with the same configuration, seed, authoriser and calls behave the same.
-    pub fn new(config: Config, seed: Seed) -> Self {
+    /// Limits below what MQTT requires are raised to it ([`Limits`](crate::Limits) says which).
+    pub fn new(mut config: Config, seed: Seed) -> Self {
+        config.limits.raise();
         let ids = Ids::new(seed);
         let secret = ids.hash_secret();
         Self {

@@ -136,7 +136,7 @@ impl Core {
                 return bad_id("an empty client id is not accepted here");
             }
         }
-        // At 23 or more this takes what every broker has to [MQTT-3.1.3-5]; the default is far above.
+        // Never below what every broker has to take [MQTT-3.1.3-5].
         if id.len() > limits.client_id_len {
             return bad_id("the client id is too long");
         }

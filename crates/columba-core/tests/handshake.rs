@@ -283,8 +283,8 @@ fn a_second_connect_is_a_protocol_error() {
 #[test]
 fn packets_may_follow_connect_at_once() {
     for version in ALL {
-        for (id, accepted) in [("a", true), ("far too long an id", false)] {
-            let world = World::with(|config| config.limits.client_id_len = 10);
+        for (id, accepted) in [("a", true), ("far too long an id to be accepted", false)] {
+            let world = World::with(|config| config.limits.client_id_len = 23);
             let watcher = world.connect("w", V5, |_| ());
             watcher.subscribe("#", 0);
             let mut bytes = Vec::new();

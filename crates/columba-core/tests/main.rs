@@ -14,6 +14,7 @@ mod qos;
 mod replay;
 mod retained;
 mod session;
+mod settings;
 mod shared;
 mod subscriptions;
 mod versions;
