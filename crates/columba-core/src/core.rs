@@ -101,8 +101,6 @@ pub enum CloseCause {
 
 /// Informational events that may wait; beyond, they are counted as lost.
 const MAX_EVENTS: usize = 65_536;
-/// An acknowledgement with a reason code.
-const LARGEST_ACK: u32 = 5;
 /// Deliveries, filters and retained messages looked at, after which one connection's input waits for the others'.
 const WORK_BUDGET: usize = 65_536;
 /// Spare buffers worth keeping, and how large one may be.
@@ -422,16 +420,35 @@ impl Core {
         }
     }
 
-    /// Encodes a packet other than PUBLISH for this connection. One that is larger than the client takes is left
-    /// out [MQTT-3.1.2-24]; callers have taken optional properties off before.
+    /// Sends a packet other than PUBLISH. The client waits for it, and would for ever if it is larger than the
+    /// client takes [MQTT-3.1.2-24]: then the connection ends instead.
     pub(crate) fn send(&mut self, index: u32, packet: &Packet<'_>) {
-        let spare = &mut self.spare;
-        let connection = &mut self.connections[index];
-        if packet.encoded_len(connection.version) > connection.maximum_packet_size as usize {
-            return;
+        if self.fits(index, packet) {
+            self.put(index, packet);
+        } else {
+            self.fail(index, Fault::answer_too_large());
         }
+    }
+
+    /// Sends a last word, or leaves it out where the client does not take so many bytes [MQTT-3.1.2-24]; callers have
+    /// taken optional properties off before.
+    pub(crate) fn send_last(&mut self, index: u32, packet: &Packet<'_>) {
+        if self.fits(index, packet) {
+            self.put(index, packet);
+        }
+    }
+
+    /// Whether the client takes packets of that size.
+    pub(crate) fn fits(&self, index: u32, packet: &Packet<'_>) -> bool {
+        let connection = &self.connections[index];
+        let room = connection.maximum_packet_size;
+        room == u32::MAX || packet.encoded_len(connection.version) <= room as usize
+    }
+
+    fn put(&mut self, index: u32, packet: &Packet<'_>) {
+        let connection = &mut self.connections[index];
         if connection.control.capacity() == 0 {
-            connection.control = spare.pop().unwrap_or_default();
+            connection.control = self.spare.pop().unwrap_or_default();
         }
         // What this module builds is always encodable; if not, nothing is appended.
         if packet.encode(connection.version, &mut connection.control).is_ok() {
@@ -443,7 +460,7 @@ impl Core {
     /// Sends an acknowledgement: the one packet that comes once per message. It has no reason string or user
     /// properties, which the client might not want [MQTT-3.1.2-29] or not have room for [MQTT-3.4.2-2]
     /// [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2]
-    /// [MQTT-3.7.2-3].
+    /// [MQTT-3.7.2-3]. So it is no larger than the smallest CONNACK, which the client did take [MQTT-3.1.2-24].
     #[inline]
     pub(crate) fn send_ack(
         &mut self,
@@ -453,10 +470,6 @@ impl Core {
         reason: ReasonCode,
     ) {
         let connection = &mut self.connections[index];
-        if connection.maximum_packet_size < LARGEST_ACK {
-            // [MQTT-3.1.2-24]; a client that takes no acknowledgements is odd, but within its rights.
-            return;
-        }
         if connection.control.capacity() == 0 {
             connection.control = self.spare.pop().unwrap_or_default();
         }

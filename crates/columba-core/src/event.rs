@@ -245,6 +245,14 @@ impl Fault {
     pub(crate) const fn new(reason: ReasonCode, text: &'static str) -> Self {
         Self { reason, text: std::borrow::Cow::Borrowed(text) }
     }
+
+    /// What the client waits for is more than it takes.
+    pub(crate) const fn answer_too_large() -> Self {
+        Self::new(
+            ReasonCode::PacketTooLarge,
+            "the answer is larger than the Maximum Packet Size of this client",
+        )
+    }
 }
 
 impl fmt::Debug for Fault {
