@@ -82,18 +82,20 @@ pub struct Limits {
     pub queued_bytes: usize,
     /// Size of all messages the broker holds, each counted once however many wait for it, retained ones and
     /// wills included. At this ceiling a publisher is refused: 0x97 at QoS 1 and 2 of MQTT 5; a connection of an
-    /// older version is closed without acknowledgement, so that the message is sent again; QoS 0 is dropped.
-    /// Default 1 GiB.
+    /// older version is closed without acknowledgement, so that the message is sent again; QoS 0 is dropped, and
+    /// with it what it would have replaced as the retained message of its topic. Default 1 GiB.
     pub stored_bytes: usize,
     /// Subscriptions of one session; SUBACK 0x97. Default 100,000.
     pub subscriptions: usize,
     /// Levels in a topic name or filter; a PUBLISH gets 0x90, a SUBSCRIBE 0x8F. Default 128.
     pub topic_levels: usize,
-    /// Retained messages; a PUBLISH that would add one gets 0x97. Default 1,000,000.
+    /// Retained messages; a PUBLISH that would add one is refused as with `stored_bytes`, but at QoS 0 it is
+    /// delivered and only not retained, and what was retained under its topic before is gone. Default 1,000,000.
     pub retained_messages: usize,
-    /// Size of all retained messages, counted as in `queued_bytes`; 0x97. Default 512 MiB.
+    /// Size of all retained messages, counted as in `queued_bytes`; beyond, as with `retained_messages`. Default
+    /// 512 MiB.
     pub retained_bytes: usize,
-    /// Payload of one retained message; 0x97. Default none beyond `packet_size`.
+    /// Payload of one retained message; beyond, as with `retained_messages`. Default none beyond `packet_size`.
     pub retained_payload: usize,
     /// Topic aliases a client may use; announced as Topic Alias Maximum, and a higher one gets 0x94
     /// [MQTT-3.2.2-17]. Default 64.
