@@ -27,8 +27,9 @@ use crate::topics::{Retained, Subscriptions};
 /// and one deadline come out.
 ///
 /// After any call that takes something in, the shell drains [`poll_event`](Self::poll_event),
-/// [`poll_ready`](Self::poll_ready) and [`poll_abort`](Self::poll_abort), and asks
-/// [`poll_timeout`](Self::poll_timeout) when it has to come back at the latest.
+/// [`poll_ready`](Self::poll_ready) and [`poll_abort`](Self::poll_abort) until all are empty, and asks
+/// [`poll_timeout`](Self::poll_timeout) when it has to come back at the latest. Calls that are told the time, sending
+/// included, first do what is due by then.
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) authorize: Option<Box<dyn Authorize>>,
@@ -277,17 +278,10 @@ impl Core {
         self.recycle(connection.control);
     }
 
-    /// Time has reached what [`poll_timeout`](Self::poll_timeout) said.
+    /// Time has reached what [`poll_timeout`](Self::poll_timeout) said. Every other call that is told the time begins
+    /// with the same.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance_to(now);
-        while let Some(due) = self.timers.pop(self.now) {
-            match due {
-                Due::Connection(index) => self.connection_due(index),
-                Due::Session(index) => self.session_due(index),
-                Due::Message(id) => self.message_due(id),
-            }
-            self.disconnect_overflowed();
-        }
     }
 
     /// Sends every client away with DISCONNECT 0x8B where its version has one. Sessions stay as they are.
@@ -532,8 +526,26 @@ impl Core {
         header.packet_type != PacketType::Publish && header.total() > self.config.limits.control_size as usize
     }
 
-    fn advance_to(&mut self, now: Time) {
+    /// Time goes on, never back, and what is due by now comes before anything else: a session that has expired is
+    /// not resumed [MQTT-4.1.0-2] and a will that is due is not taken back [MQTT-3.1.2-8], however late the shell is.
+    #[inline]
+    pub(crate) fn advance_to(&mut self, now: Time) {
         self.now = self.now.max(now);
+        if self.timers.next().is_some_and(|at| at <= self.now) {
+            self.do_what_is_due();
+        }
+    }
+
+    #[cold]
+    fn do_what_is_due(&mut self) {
+        while let Some(due) = self.timers.pop(self.now) {
+            match due {
+                Due::Connection(index) => self.connection_due(index),
+                Due::Session(index) => self.session_due(index),
+                Due::Message(id) => self.message_due(id),
+            }
+            self.disconnect_overflowed();
+        }
     }
 
     fn connection_due(&mut self, index: u32) {

@@ -19,7 +19,7 @@ use crate::session::StoredWill;
 impl Core {
     /// Answers an [`Event::Authenticate`]. A ticket that is no longer open (the client has left, say) is ignored.
     pub fn answer(&mut self, now: Time, ticket: Ticket, verdict: Verdict) {
-        self.now = self.now.max(now);
+        self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(ticket.connection) else {
             return;
         };

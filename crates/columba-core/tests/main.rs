@@ -8,6 +8,7 @@ mod chaos;
 mod errors;
 mod events;
 mod handshake;
+mod lateness;
 mod limits;
 mod properties;
 mod qos;
