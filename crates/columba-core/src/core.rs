@@ -207,6 +207,7 @@ impl Core {
                         size: header.total(),
                         limit: self.config.limits.control_size as usize,
                     };
+                    self.note_version(index, &input[taken..]);
                     self.fail_decode(index, &error);
                     break Intake::Closed;
                 }
