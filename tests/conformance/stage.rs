@@ -64,11 +64,14 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn simulated(group: &Group) -> Self {
-        Self::Simulated(World::with(|config| {
+        let world = World::with(|config| {
             if let Some(adjust) = group.config {
                 adjust(config);
             }
-        }))
+        });
+        // Asked only where `config.authenticate` is on.
+        world.authenticate(crate::authenticator::verdict);
+        Self::Simulated(world)
     }
 }
 

@@ -360,6 +360,20 @@ impl Client {
         self.check(!self.is_open(), || "the connection is still open".to_owned());
     }
 
+    /// Takes everything that comes until the broker closes the connection.
+    ///
+    /// # Panics
+    /// If it stays open.
+    #[track_caller]
+    pub fn until_closed(&self) -> Vec<Received> {
+        let mut count = 0;
+        while self.poll_beyond(count) {
+            count = self.script.borrow().inbox.len();
+        }
+        self.check(!self.is_open(), || "the connection is still open".to_owned());
+        self.script.borrow_mut().inbox.drain(..).collect()
+    }
+
     /// The connection is open.
     ///
     /// # Panics
