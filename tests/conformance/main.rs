@@ -2,13 +2,36 @@
 //! simulated world, over TCP and over WebSocket, and with `--against HOST:PORT` any other broker.
 
 mod stage;
+mod steps;
 
+mod acks;
 mod example;
+mod flow;
+mod message_properties;
+mod order;
+mod overlapping;
+mod publish;
+mod qos;
+mod resend;
+mod retain;
+mod topic_alias;
 
 use stage::{Group, Place, Stage};
 
 /// All tests, by module.
-const TESTS: &[&[Group]] = &[example::TESTS];
+const TESTS: &[&[Group]] = &[
+    example::TESTS,
+    publish::TESTS,
+    retain::TESTS,
+    message_properties::TESTS,
+    topic_alias::TESTS,
+    overlapping::TESTS,
+    acks::TESTS,
+    qos::TESTS,
+    resend::TESTS,
+    order::TESTS,
+    flow::TESTS,
+];
 
 fn main() {
     for group in TESTS.iter().copied().flatten() {
