@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use columba_testkit::codec::PacketType::{PubComp, PubRec, PubRel};
 use columba_testkit::{Client, Received};
 
+use crate::exchange::{answered, closed, message};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, closed, message};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(NUMBERED =>

@@ -7,8 +7,8 @@ use columba_testkit::codec::PacketType::{PubAck, PubComp, PubRec, PubRel};
 use columba_testkit::columba::SubscriptionOptions;
 use columba_testkit::{Client, ReasonCode, persistent};
 
+use crate::exchange::{answered, closed, lasting, message};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, closed, lasting, message};
 
 pub(crate) const TESTS: &[Group] = &[tests!(ONLY_5 =>
     the_broker_keeps_to_the_receive_maximum,
@@ -42,7 +42,7 @@ fn the_broker_keeps_to_the_receive_maximum(stage: &Stage) {
 
 /// [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
 fn the_broker_keeps_to_the_receive_maximum_when_it_sends_again(stage: &Stage) {
-    let subscriber = lasting(stage, "s-flow");
+    let subscriber = lasting(stage, "lasting");
     subscriber.subscribe("flow/again", 1);
     let publisher = stage.connect("p", |_| ());
     for payload in ["a", "b", "c"] {
@@ -50,7 +50,7 @@ fn the_broker_keeps_to_the_receive_maximum_when_it_sends_again(stage: &Stage) {
         message(&subscriber, &format!("flow/again={payload} q1"));
     }
     subscriber.drop_link();
-    let subscriber = stage.connect("s-flow", |connect| {
+    let subscriber = stage.connect("lasting", |connect| {
         persistent(connect);
         connect.properties.receive_maximum = NonZeroU16::new(1);
     });

@@ -1,8 +1,8 @@
 //! Every numbered statement of MQTT 5.0 and 3.1.1, and what MQTT 3.1 does otherwise, as tests against a broker: in the
 //! simulated world, over TCP and over WebSocket, and with `--against HOST:PORT` any other broker.
 
+mod exchange;
 mod stage;
-mod steps;
 
 mod acks;
 mod example;

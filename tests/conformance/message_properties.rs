@@ -3,8 +3,8 @@
 use columba_testkit::Client;
 use columba_testkit::codec::{List, MessageProperties, PayloadFormat};
 
+use crate::exchange::{answered, back, closed, lasting, message, publish_of, raw_publish};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, back, closed, lasting, message, publish_of, raw_publish};
 
 pub(crate) const TESTS: &[Group] = &[tests!(ONLY_5 =>
     the_payload_format_is_passed_on,
@@ -100,14 +100,14 @@ fn a_content_type_that_is_not_utf_8_closes_the_connection(stage: &Stage) {
 /// [MQTT-3.3.2-5]
 fn a_message_that_expired_while_its_client_was_away_is_not_delivered(stage: &Stage) {
     let topic = "properties/expired";
-    let subscriber = lasting(stage, "s-expired");
+    let subscriber = lasting(stage, "away");
     subscriber.subscribe(topic, 1);
     subscriber.disconnect();
     let publisher = stage.connect("p", |_| ());
     publisher.publish_with(topic, 1, "old", |publish| publish.properties.message_expiry = Some(1));
     publisher.publish(topic, 1, "lasts");
     stage.advance(2);
-    let subscriber = back(stage, "s-expired");
+    let subscriber = back(stage, "away");
     message(&subscriber, &format!("{topic}=lasts q1"));
     subscriber.expect_nothing();
 }
@@ -115,7 +115,7 @@ fn a_message_that_expired_while_its_client_was_away_is_not_delivered(stage: &Sta
 /// [MQTT-3.3.2-5]
 fn a_message_that_expired_for_one_client_was_delivered_to_another(stage: &Stage) {
     let topic = "properties/expired-for-one";
-    let away = lasting(stage, "s-expired-for-one");
+    let away = lasting(stage, "away");
     away.subscribe(topic, 1);
     away.disconnect();
     let here = stage.connect("s", |_| ());
@@ -125,19 +125,19 @@ fn a_message_that_expired_for_one_client_was_delivered_to_another(stage: &Stage)
     let received = here.next();
     here.check(received.text().starts_with(&format!("PUBLISH {topic}=x")), || received.text().to_owned());
     stage.advance(2);
-    back(stage, "s-expired-for-one").expect_nothing();
+    back(stage, "away").expect_nothing();
 }
 
 /// [MQTT-3.3.2-6]
 fn expiry_counts_down_while_a_client_is_away(stage: &Stage) {
     let topic = "properties/waits";
-    let subscriber = lasting(stage, "s-waits");
+    let subscriber = lasting(stage, "away");
     subscriber.subscribe(topic, 1);
     subscriber.disconnect();
     let publisher = stage.connect("p", |_| ());
     publisher.publish_with(topic, 1, "x", |publish| publish.properties.message_expiry = Some(100));
     stage.advance(2);
-    let subscriber = back(stage, "s-waits");
+    let subscriber = back(stage, "away");
     expect_expiry(&subscriber, 90, 98);
 }
 
@@ -178,17 +178,17 @@ fn passed_on(stage: &Stage, name: &str, properties: &MessageProperties<'static>)
     let topic = format!("properties/{name}");
     let publisher = stage.connect("p", |_| ());
     publisher.retain(&topic, 1, "");
-    let away = lasting(stage, "s-properties");
+    let away = lasting(stage, "away");
     away.subscribe(&topic, 1);
     away.disconnect();
-    let here = stage.connect("s-here", |_| ());
+    let here = stage.connect("here", |_| ());
     here.subscribe(&topic, 1);
     publisher.publish_with(&topic, 1, "x", |publish| {
         publish.retain = true;
         publish.properties = properties.clone();
     });
-    let away = back(stage, "s-properties");
-    let later = stage.connect("s-later", |_| ());
+    let away = back(stage, "away");
+    let later = stage.connect("later", |_| ());
     later.subscribe(&topic, 1);
     for client in [&here, &away, &later] {
         let received = client.next();

@@ -5,8 +5,8 @@ use columba_testkit::codec::PacketType::{PubAck, PubComp, PubRec, PubRel};
 use columba_testkit::codec::{PacketId, Publish};
 use columba_testkit::{Client, QoS, level, name};
 
+use crate::exchange::{answered, back, lasting, message, publish_of};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, back, lasting, message, publish_of};
 
 pub(crate) const TESTS: &[Group] = &[tests!(ALL =>
     messages_of_a_topic_come_in_order,
@@ -28,7 +28,7 @@ fn messages_of_a_topic_come_in_order(stage: &Stage) {
         let subscriber = stage.connect("s", |_| ());
         subscriber.subscribe(&topic, qos);
         let publisher = stage.connect("p", |_| ());
-        TEN.iter().for_each(|payload| publisher.publish(&topic, qos, payload));
+        publish(&publisher, &topic, qos, &TEN);
         expect_in_order(&subscriber, &TEN);
     }
 }
@@ -65,13 +65,13 @@ fn messages_that_come_in_one_go_are_passed_on_in_order(stage: &Stage) {
 fn messages_for_a_client_that_is_away_come_in_order(stage: &Stage) {
     for qos in 1..3 {
         let topic = format!("order/away{qos}");
-        let subscriber = lasting(stage, "s-order");
+        let subscriber = lasting(stage, "lasting");
         subscriber.subscribe(&topic, qos);
         subscriber.disconnect();
         let publisher = stage.connect("p", |_| ());
-        TEN[..8].iter().for_each(|payload| publisher.publish(&topic, qos, payload));
-        let subscriber = back(stage, "s-order");
-        TEN[8..].iter().for_each(|payload| publisher.publish(&topic, qos, payload));
+        publish(&publisher, &topic, qos, &TEN[..8]);
+        let subscriber = back(stage, "lasting");
+        publish(&publisher, &topic, qos, &TEN[8..]);
         expect_in_order(&subscriber, &TEN);
     }
 }
@@ -87,14 +87,14 @@ fn messages_that_wait_for_acknowledgements_come_in_order(stage: &Stage) {
         });
         subscriber.subscribe(&topic, qos);
         let publisher = stage.connect("p", |_| ());
-        TEN.iter().for_each(|payload| publisher.publish(&topic, qos, payload));
+        publish(&publisher, &topic, qos, &TEN);
         expect_in_order(&subscriber, &TEN);
     }
 }
 
 /// [MQTT-4.6.0-1] [MQTT-4.6.0-1 of 3.1.1]
 fn what_is_sent_again_comes_in_the_order_it_was_sent(stage: &Stage) {
-    let subscriber = lasting(stage, "s-order");
+    let subscriber = lasting(stage, "lasting");
     subscriber.subscribe("order/again/+", 2);
     let publisher = stage.connect("p", |_| ());
     // Of two topics and at both QoS.
@@ -111,7 +111,7 @@ fn what_is_sent_again_comes_in_the_order_it_was_sent(stage: &Stage) {
     subscriber.expect_nothing();
     subscriber.drop_link();
     for _ in 0..2 {
-        let subscriber = back(stage, "s-order");
+        let subscriber = back(stage, "lasting");
         for (number, (id, text)) in sent.iter().enumerate() {
             if number != 1 {
                 let found = message(&subscriber, &format!("{text} dup"));
@@ -127,7 +127,7 @@ fn what_is_sent_again_comes_in_the_order_it_was_sent(stage: &Stage) {
 fn what_is_sent_again_comes_before_what_waited(stage: &Stage) {
     for qos in 1..3 {
         let topic = format!("order/before{qos}");
-        let subscriber = lasting(stage, "s-order");
+        let subscriber = lasting(stage, "lasting");
         subscriber.subscribe(&topic, qos);
         let publisher = stage.connect("p", |_| ());
         for payload in &TEN[..2] {
@@ -135,8 +135,8 @@ fn what_is_sent_again_comes_before_what_waited(stage: &Stage) {
             message(&subscriber, &format!("{topic}={payload} q{qos}"));
         }
         subscriber.disconnect();
-        TEN[2..4].iter().for_each(|payload| publisher.publish(&topic, qos, payload));
-        expect_in_order(&back(stage, "s-order"), &TEN[..4]);
+        publish(&publisher, &topic, qos, &TEN[2..4]);
+        expect_in_order(&back(stage, "lasting"), &TEN[..4]);
     }
 }
 
@@ -150,8 +150,17 @@ fn pubrels_come_in_the_order_of_the_pubrecs(stage: &Stage) {
         message(&subscriber, "order/pubrel=x q2")
     });
     let order = [3, 0, 4, 2, 1].map(|index| ids[index]);
-    order.iter().for_each(|&id| subscriber.ack(PubRec, id));
+    for id in order {
+        subscriber.ack(PubRec, id);
+    }
     subscriber.expect_all(&order.map(|id| format!("PUBREL #{id}")));
+}
+
+#[track_caller]
+fn publish(publisher: &Client, topic: &str, qos: u8, payloads: &[&str]) {
+    for payload in payloads {
+        publisher.publish(topic, qos, payload);
+    }
 }
 
 /// Messages with these payloads come in this order, each acknowledged when it comes; and nothing else.

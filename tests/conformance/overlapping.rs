@@ -5,8 +5,8 @@
 use columba_testkit::columba::SubscriptionId;
 use columba_testkit::{Client, QoS};
 
+use crate::exchange::{acknowledge, answered, back, closed, lasting, publish_of, raw_publish};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{acknowledge, answered, back, closed, lasting, publish_of, raw_publish};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL => a_message_comes_at_the_highest_qos_of_the_subscriptions_it_matches),
@@ -80,11 +80,11 @@ fn a_subscription_that_does_not_match_adds_no_identifier(stage: &Stage) {
 /// [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.3.4-5]
 fn a_message_that_waited_comes_with_its_identifiers(stage: &Stage) {
     let subscriptions = [("x", 1, 1, true), ("+", 1, 2, true)];
-    let client = lasting(stage, "s-overlapping");
+    let client = lasting(stage, "lasting");
     subscribe(&client, "overlapping/waited", &subscriptions);
     client.disconnect();
     stage.connect("p", |_| ()).publish("overlapping/waited/x", 1, "x");
-    let client = back(stage, "s-overlapping");
+    let client = back(stage, "lasting");
     check_copies(&client, &copies(&client), 1, &subscriptions);
 }
 

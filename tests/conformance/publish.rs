@@ -2,8 +2,8 @@
 
 use columba_testkit::Client;
 
+use crate::exchange::{answered, closed, message, messages_before, raw_publish};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, closed, message, messages_before, raw_publish};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>

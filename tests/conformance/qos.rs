@@ -7,8 +7,8 @@ use columba_testkit::ReasonCode;
 use columba_testkit::codec::PacketType::{PubAck, PubComp, PubRec, PubRel};
 use columba_testkit::codec::{PacketId, Publish};
 
+use crate::exchange::{answered, back, completed, lasting, message, messages_before, publish_of};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{answered, back, completed, lasting, message, messages_before, publish_of};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>
@@ -16,12 +16,12 @@ pub(crate) const TESTS: &[Group] = &[
         after_puback_the_same_id_is_a_new_message,
         a_message_at_qos_2_is_answered_with_pubrec_and_pubcomp,
         a_message_sent_twice_at_qos_2_is_answered_twice_and_arrives_once,
+        a_message_sent_twice_unmarked_at_qos_2_is_answered_twice_and_arrives_once,
         a_message_sent_again_on_the_next_connection_arrives_once,
         a_pubrel_sent_again_is_answered_again_and_brings_nothing,
         after_pubcomp_the_same_id_is_a_new_message,
         messages_in_flight_have_ids_of_their_own,
         a_released_message_keeps_its_id_until_pubcomp,
-        ids_that_are_free_again_pass_over_those_in_use,
         a_message_at_qos_1_comes_with_an_id_and_unmarked,
         a_message_at_qos_2_comes_with_an_id_and_unmarked,
         a_message_at_qos_1_is_unacknowledged_until_puback,
@@ -30,6 +30,7 @@ pub(crate) const TESTS: &[Group] = &[
         pubrel_is_unacknowledged_until_pubcomp,
         once_released_a_message_is_not_sent_again,
     ),
+    tests!(NUMBERED => ids_that_are_free_again_pass_over_those_in_use),
     tests!(ONLY_5 =>
         after_a_pubrec_that_refuses_the_same_id_is_a_new_message,
         a_pubrec_that_refuses_is_not_answered_with_pubrel,
@@ -63,9 +64,7 @@ fn after_puback_the_same_id_is_a_new_message(stage: &Stage) {
     subscriber.subscribe("qos/same-id", 0);
     let client = stage.connect("p", |_| ());
     for dup in [false, false, true] {
-        client.start("qos/same-id", 1, "x", |publish| {
-            (publish.dup, publish.packet_id) = (dup, PacketId::new(7))
-        });
+        client.start("qos/same-id", 1, "x", marked(dup));
         answered(&client, "PUBACK", 7);
         subscriber.expect("PUBLISH qos/same-id=x");
     }
@@ -88,29 +87,24 @@ fn a_message_at_qos_2_is_answered_with_pubrec_and_pubcomp(stage: &Stage) {
 
 /// [MQTT-4.3.3-10] [MQTT-4.3.3-2 of 3.1.1]
 fn a_message_sent_twice_at_qos_2_is_answered_twice_and_arrives_once(stage: &Stage) {
-    let (subscriber, client) = pair(stage, "qos/twice", 1);
-    for dup in [false, true, false] {
-        client
-            .start("qos/twice", 2, "x", |publish| (publish.dup, publish.packet_id) = (dup, PacketId::new(7)));
-        answered(&client, "PUBREC", 7);
-    }
-    client.ack(PubRel, 7);
-    client.expect("PUBCOMP #7");
-    client.publish("qos/twice", 1, "last");
-    let found = messages_before(&subscriber, "qos/twice=last");
-    subscriber.check(found == ["qos/twice=x"], || format!("{found:?}"));
+    twice(stage, "qos/twice", [false, true, true]);
+}
+
+/// A sender should not do this, and yet: [MQTT-4.3.3-10] [MQTT-4.3.3-2 of 3.1.1]
+fn a_message_sent_twice_unmarked_at_qos_2_is_answered_twice_and_arrives_once(stage: &Stage) {
+    twice(stage, "qos/twice-unmarked", [false, false, false]);
 }
 
 /// [MQTT-4.3.3-10] [MQTT-4.3.3-2 of 3.1.1]
 fn a_message_sent_again_on_the_next_connection_arrives_once(stage: &Stage) {
     let subscriber = stage.connect("s", |_| ());
     subscriber.subscribe("qos/again", 1);
-    let client = lasting(stage, "p-again");
+    let client = lasting(stage, "lasting");
     client.start("qos/again", 2, "x", with_id(7));
     answered(&client, "PUBREC", 7);
     client.drop_link();
-    let client = back(stage, "p-again");
-    client.start("qos/again", 2, "x", |publish| (publish.dup, publish.packet_id) = (true, PacketId::new(7)));
+    let client = back(stage, "lasting");
+    client.start("qos/again", 2, "x", marked(true));
     answered(&client, "PUBREC", 7);
     client.ack(PubRel, 7);
     client.expect("PUBCOMP #7");
@@ -123,14 +117,14 @@ fn a_message_sent_again_on_the_next_connection_arrives_once(stage: &Stage) {
 fn a_pubrel_sent_again_is_answered_again_and_brings_nothing(stage: &Stage) {
     let subscriber = stage.connect("s", |_| ());
     subscriber.subscribe("qos/pubrel", 1);
-    let client = lasting(stage, "p-pubrel");
+    let client = lasting(stage, "lasting");
     client.start("qos/pubrel", 2, "x", with_id(7));
     answered(&client, "PUBREC", 7);
     client.ack(PubRel, 7);
     client.expect("PUBCOMP #7");
     // As if the PUBCOMP had been lost with the connection.
     client.drop_link();
-    let client = back(stage, "p-pubrel");
+    let client = back(stage, "lasting");
     client.ack(PubRel, 7);
     completed(&client, 7);
     client.publish_with("qos/pubrel", 1, "last", with_id(8));
@@ -144,7 +138,7 @@ fn after_pubcomp_the_same_id_is_a_new_message(stage: &Stage) {
     subscriber.subscribe("qos/new", 0);
     let client = stage.connect("p", |_| ());
     for dup in [false, false, true] {
-        client.start("qos/new", 2, "x", |publish| (publish.dup, publish.packet_id) = (dup, PacketId::new(7)));
+        client.start("qos/new", 2, "x", marked(dup));
         answered(&client, "PUBREC", 7);
         client.ack(PubRel, 7);
         client.expect("PUBCOMP #7");
@@ -164,7 +158,7 @@ fn after_a_refusal_for_its_topic_the_same_id_is_a_new_message(stage: &Stage) {
 
 /// [MQTT-4.3.3-13]
 fn the_handshake_with_a_publisher_goes_on_after_the_message_expired(stage: &Stage) {
-    let subscriber = lasting(stage, "s-expires");
+    let subscriber = lasting(stage, "away");
     subscriber.subscribe("qos/expires", 2);
     subscriber.disconnect();
     let client = stage.connect("p", |_| ());
@@ -228,7 +222,9 @@ fn ids_that_are_free_again_pass_over_those_in_use(stage: &Stage) {
     subscriber.expect(&format!("PUBREL #{released}"));
     for _ in 0..=65_536 / BATCH {
         let sent: Vec<_> = (0..BATCH).map(|_| publisher.start("qos/round", 1, "x", |_| ())).collect();
-        sent.iter().for_each(|&id| answered(&publisher, "PUBACK", id));
+        for id in sent {
+            answered(&publisher, "PUBACK", id);
+        }
         for _ in 0..BATCH {
             let id = message(&subscriber, "qos/round=x q1");
             subscriber.check(id != unacknowledged && id != released, || format!("{id} is in use"));
@@ -254,15 +250,15 @@ fn a_message_at_qos_1_is_unacknowledged_until_puback(stage: &Stage) {
     let id = message(&subscriber, "qos/until-puback=x q1");
     subscriber.drop_link();
     for _ in 0..2 {
-        let subscriber = back(stage, "s-qos");
+        let subscriber = back(stage, "lasting");
         subscriber.check(message(&subscriber, "qos/until-puback=x q1 dup") == id, || "another id".into());
         subscriber.drop_link();
     }
-    let subscriber = back(stage, "s-qos");
+    let subscriber = back(stage, "lasting");
     message(&subscriber, "qos/until-puback=x q1 dup");
     subscriber.ack(PubAck, id);
     subscriber.disconnect();
-    back(stage, "s-qos").expect_nothing();
+    back(stage, "lasting").expect_nothing();
 }
 
 /// [MQTT-4.3.3-3] [MQTT-4.3.3-1 of 3.1.1]
@@ -272,7 +268,7 @@ fn a_message_at_qos_2_is_unacknowledged_until_pubrec(stage: &Stage) {
     let id = message(&subscriber, "qos/until-pubrec=x q2");
     subscriber.drop_link();
     for _ in 0..2 {
-        let subscriber = back(stage, "s-qos");
+        let subscriber = back(stage, "lasting");
         subscriber.check(message(&subscriber, "qos/until-pubrec=x q2 dup") == id, || "another id".into());
         subscriber.drop_link();
     }
@@ -312,15 +308,15 @@ fn pubrel_is_unacknowledged_until_pubcomp(stage: &Stage) {
     subscriber.expect(&pubrel);
     subscriber.drop_link();
     for _ in 0..2 {
-        let subscriber = back(stage, "s-qos");
+        let subscriber = back(stage, "lasting");
         subscriber.expect(&pubrel);
         subscriber.drop_link();
     }
-    let subscriber = back(stage, "s-qos");
+    let subscriber = back(stage, "lasting");
     subscriber.expect(&pubrel);
     subscriber.ack(PubComp, id);
     subscriber.disconnect();
-    back(stage, "s-qos").expect_nothing();
+    back(stage, "lasting").expect_nothing();
 }
 
 /// [MQTT-4.3.3-6] [MQTT-4.3.3-1 of 3.1.1]
@@ -332,7 +328,7 @@ fn once_released_a_message_is_not_sent_again(stage: &Stage) {
     subscriber.expect(&format!("PUBREL #{id}"));
     subscriber.drop_link();
     for _ in 0..2 {
-        let subscriber = back(stage, "s-qos");
+        let subscriber = back(stage, "lasting");
         subscriber.expect_all(&[format!("PUBREL #{id}")]);
         subscriber.drop_link();
     }
@@ -346,7 +342,7 @@ fn a_message_that_was_sent_does_not_expire(stage: &Stage) {
     let id = publish_of(&subscriber, &received).packet_id;
     stage.advance(2);
     subscriber.drop_link();
-    let subscriber = back(stage, "s-qos");
+    let subscriber = back(stage, "lasting");
     let received = subscriber.next();
     let publish = publish_of(&subscriber, &received);
     let same = publish.packet_id == id && publish.dup && publish.payload == b"x";
@@ -374,10 +370,10 @@ fn pair(stage: &Stage, topic: &str, qos: u8) -> (Client, Client) {
     (subscriber, stage.connect("p", |_| ()))
 }
 
-/// The same, where the session of the subscriber, `s-qos`, lasts.
+/// The same, where the session of the subscriber, `lasting`, lasts.
 #[track_caller]
 fn lasting_pair(stage: &Stage, topic: &str, qos: u8) -> (Client, Client) {
-    let subscriber = lasting(stage, "s-qos");
+    let subscriber = lasting(stage, "lasting");
     subscriber.subscribe(topic, qos);
     (subscriber, stage.connect("p", |_| ()))
 }
@@ -391,6 +387,21 @@ fn comes_unmarked(stage: &Stage, topic: &str, qos: u8) {
         let id = message(&subscriber, &format!("{topic}={payload} q{qos}"));
         subscriber.check(id != 0, || "no packet identifier".into());
     }
+}
+
+/// The same message three times, with or without DUP, before it is released: it comes once.
+#[track_caller]
+fn twice(stage: &Stage, topic: &str, dups: [bool; 3]) {
+    let (subscriber, client) = pair(stage, topic, 1);
+    for dup in dups {
+        client.start(topic, 2, "x", marked(dup));
+        answered(&client, "PUBREC", 7);
+    }
+    client.ack(PubRel, 7);
+    client.expect("PUBCOMP #7");
+    client.publish_with(topic, 1, "last", with_id(8));
+    let found = messages_before(&subscriber, &format!("{topic}=last"));
+    subscriber.check(found == [format!("{topic}=x")], || format!("{found:?}"));
 }
 
 /// After a message to `wrong` that is refused, the next with the same identifier, to `topic`, is a new one. False if it is
@@ -415,4 +426,9 @@ fn refused_and_then_new(stage: &Stage, wrong: &str, topic: &str) -> bool {
 
 fn with_id(id: u16) -> impl Fn(&mut Publish<'_>) {
     move |publish| publish.packet_id = PacketId::new(id)
+}
+
+/// With identifier 7, and with DUP or without.
+fn marked(dup: bool) -> impl Fn(&mut Publish<'_>) {
+    move |publish| (publish.dup, publish.packet_id) = (dup, PacketId::new(7))
 }

@@ -3,8 +3,8 @@
 use columba_testkit::codec::PacketType::{PubAck, PubRec};
 use columba_testkit::{Client, ReasonCode, persistent};
 
+use crate::exchange::{back, lasting, message};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{back, lasting, message};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>
@@ -31,7 +31,7 @@ fn what_is_unacknowledged_comes_again_marked_and_with_its_id(stage: &Stage) {
         (qos, message(&subscriber, &format!("resend/again=x q{qos}")))
     });
     subscriber.drop_link();
-    let subscriber = back(stage, "s-resend");
+    let subscriber = back(stage, "lasting");
     for (qos, id) in ids {
         let found = message(&subscriber, &format!("resend/again=x q{qos} dup"));
         subscriber.check(found == id, || format!("#{found} instead of #{id}"));
@@ -50,7 +50,7 @@ fn what_was_acknowledged_does_not_come_again(stage: &Stage) {
     // Its answers show that the PUBACK has been read.
     subscriber.expect_nothing();
     subscriber.drop_link();
-    let subscriber = back(stage, "s-resend");
+    let subscriber = back(stage, "lasting");
     message(&subscriber, "resend/some=a q1 dup");
     message(&subscriber, "resend/some=c q1 dup");
     subscriber.expect_nothing();
@@ -67,7 +67,7 @@ fn a_pubrel_comes_again_with_its_id(stage: &Stage) {
         id
     });
     subscriber.drop_link();
-    let subscriber = back(stage, "s-resend");
+    let subscriber = back(stage, "lasting");
     for id in ids {
         subscriber.take(&format!("PUBREL #{id}"));
     }
@@ -84,7 +84,7 @@ fn a_new_session_gets_nothing_of_the_old(stage: &Stage) {
     subscriber.ack(PubRec, id);
     subscriber.expect(&format!("PUBREL #{id}"));
     subscriber.drop_link();
-    let subscriber = stage.connect("s-resend", |connect| {
+    let subscriber = stage.connect("lasting", |connect| {
         persistent(connect);
         connect.clean_start = true;
     });
@@ -130,7 +130,7 @@ fn a_puback_that_refuses_ends_the_exchange(stage: &Stage) {
     }
     subscriber.expect_nothing();
     subscriber.drop_link();
-    back(stage, "s-resend").expect_nothing();
+    back(stage, "lasting").expect_nothing();
 }
 
 /// [MQTT-4.4.0-2]
@@ -143,18 +143,18 @@ fn a_pubrec_that_refuses_ends_the_exchange(stage: &Stage) {
     }
     subscriber.expect_nothing();
     subscriber.drop_link();
-    back(stage, "s-resend").expect_nothing();
+    back(stage, "lasting").expect_nothing();
 }
 
 /// [MQTT-4.5.0-1] [MQTT-4.5.0-1 of 3.1.1]
 fn a_message_is_kept_for_every_session_with_a_matching_subscription(stage: &Stage) {
-    let filters = [("s-kept1", "resend/kept/x"), ("s-kept2", "resend/kept/+"), ("s-kept3", "resend/kept/#")];
+    let filters = [("kept1", "resend/kept/x"), ("kept2", "resend/kept/+"), ("kept3", "resend/kept/#")];
     for (id, filter) in filters {
         let subscriber = lasting(stage, id);
         subscriber.subscribe(filter, 2);
         subscriber.disconnect();
     }
-    let other = lasting(stage, "s-kept4");
+    let other = lasting(stage, "kept4");
     other.subscribe("resend/kept/y", 2);
     other.disconnect();
     let publisher = stage.connect("p", |_| ());
@@ -169,22 +169,22 @@ fn a_message_is_kept_for_every_session_with_a_matching_subscription(stage: &Stag
         subscriber.check(fine, || format!("{found:?}"));
         subscriber.expect_nothing();
     }
-    back(stage, "s-kept4").expect_nothing();
+    back(stage, "kept4").expect_nothing();
 }
 
 /// [MQTT-4.5.0-1] [MQTT-4.5.0-1 of 3.1.1]
 fn a_message_is_kept_for_sessions_that_are_here_and_away(stage: &Stage) {
     let (here, publisher) = pair(stage, "resend/both");
-    let away = lasting(stage, "s-away");
+    let away = lasting(stage, "away");
     away.subscribe("resend/both", 1);
     away.disconnect();
     publisher.publish("resend/both", 1, "x");
     message(&here, "resend/both=x q1");
-    message(&back(stage, "s-away"), "resend/both=x q1");
+    message(&back(stage, "away"), "resend/both=x q1");
     // It stays in both sessions, as long as it is not acknowledged.
     here.drop_link();
-    message(&back(stage, "s-resend"), "resend/both=x q1 dup");
-    message(&back(stage, "s-away"), "resend/both=x q1 dup");
+    message(&back(stage, "lasting"), "resend/both=x q1 dup");
+    message(&back(stage, "away"), "resend/both=x q1 dup");
 }
 
 /// The reason codes of PUBACK and PUBREC from 0x80 on.
@@ -198,10 +198,10 @@ const REFUSALS: [ReasonCode; 7] = [
     ReasonCode::PayloadFormatInvalid,
 ];
 
-/// A subscriber to `topic` with a session that lasts, `s-resend`, and a publisher.
+/// A subscriber to `topic` with a session that lasts, `lasting`, and a publisher.
 #[track_caller]
 fn pair(stage: &Stage, topic: &str) -> (Client, Client) {
-    let subscriber = lasting(stage, "s-resend");
+    let subscriber = lasting(stage, "lasting");
     subscriber.subscribe(topic, 2);
     (subscriber, stage.connect("p", |_| ()))
 }

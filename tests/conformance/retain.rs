@@ -5,8 +5,8 @@
 use columba_testkit::columba::{RetainHandling, SubscriptionOptions};
 use columba_testkit::{Client, QoS};
 
+use crate::exchange::{message, next_messages};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{message, next_messages};
 
 pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>

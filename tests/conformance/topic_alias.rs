@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use columba_testkit::codec::{Connect, Packet, Publish, TopicName};
 use columba_testkit::{Client, persistent};
 
+use crate::exchange::{back, closed, lasting, messages_before, publish_of, raw_publish};
 use crate::stage::{Group, Stage, tests};
-use crate::steps::{back, closed, lasting, messages_before, publish_of, raw_publish};
 
 pub(crate) const TESTS: &[Group] = &[tests!(ONLY_5 =>
     every_alias_up_to_the_maximum_works,
@@ -105,18 +105,17 @@ fn alias_0_closes_the_connection(stage: &Stage) {
 
 /// Also where the session goes on. [MQTT-3.3.2-7]
 fn an_alias_ends_with_its_connection(stage: &Stage) {
-    lasting(stage, "p-alias").disconnect();
+    lasting(stage, "lasting").disconnect();
     let subscriber = stage.connect("s", |_| ());
     subscriber.subscribe("alias/ends", 1);
-    let publisher = stage.open("p-alias");
-    publisher.connect("p-alias", persistent);
+    let publisher = stage.try_connect("lasting", persistent);
     let maximum = alias_maximum(&publisher);
     if maximum == 0 {
         return;
     }
     publisher.publish_with("alias/ends", 1, "1", with_alias(1));
     publisher.drop_link();
-    let publisher = back(stage, "p-alias");
+    let publisher = back(stage, "lasting");
     publisher.start("_", 0, "2", alias_alone(1));
     closed(&publisher, 0x82);
     stage.connect("p", |_| ()).publish("alias/ends", 1, "3");
@@ -173,10 +172,10 @@ fn the_broker_keeps_to_the_alias_maximum_of_the_client(stage: &Stage) {
 
 /// Also where the session goes on, and with what is sent again. [MQTT-3.3.2-7]
 fn the_broker_sets_its_aliases_anew_on_each_connection(stage: &Stage) {
-    lasting(stage, "s-alias").disconnect();
+    lasting(stage, "lasting").disconnect();
     let publisher = stage.connect("p", |_| ());
     for round in 0..3 {
-        let subscriber = stage.connect("s-alias", |connect| {
+        let subscriber = stage.connect("lasting", |connect| {
             persistent(connect);
             allowing(10)(connect);
         });
