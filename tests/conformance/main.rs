@@ -2,6 +2,7 @@
 //! simulated world, over TCP and over WebSocket, and with `--against HOST:PORT` any other broker.
 
 mod authenticator;
+mod exchange;
 mod stage;
 mod steps;
 
@@ -17,6 +18,16 @@ mod subscribe;
 mod topics;
 mod unsubscribe;
 mod websocket;
+mod acks;
+mod flow;
+mod message_properties;
+mod order;
+mod overlapping;
+mod publish;
+mod qos;
+mod resend;
+mod retain;
+mod topic_alias;
 
 use stage::{Group, Place, Stage};
 
@@ -34,6 +45,16 @@ const TESTS: &[&[Group]] = &[
     errors::TESTS,
     websocket::TESTS,
     mistakes::TESTS,
+    publish::TESTS,
+    retain::TESTS,
+    message_properties::TESTS,
+    topic_alias::TESTS,
+    overlapping::TESTS,
+    acks::TESTS,
+    qos::TESTS,
+    resend::TESTS,
+    order::TESTS,
+    flow::TESTS,
 ];
 
 fn main() {
