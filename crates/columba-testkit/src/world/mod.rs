@@ -240,6 +240,11 @@ impl SimulatedBroker {
         self.state.borrow_mut().brokers[self.broker].events.drain(..).collect()
     }
 
+    /// Lets `judge` answer the broker's questions about who may come in at once.
+    pub fn authenticate(&self, judge: impl Fn(&AuthRequest) -> Verdict + 'static) {
+        self.state.borrow_mut().brokers[self.broker].judge = Some(Box::new(judge));
+    }
+
     /// Takes the oldest question of the broker about who may come in. There is one where
     /// [`Config::authenticate`] is on.
     pub fn question(&self) -> Option<(Ticket, AuthRequest)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use columba::codec::{Connect, FixedHeader, Packet, Publish};
 use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
-use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Version};
+use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Verdict, Version};
 
 use super::link::{Link, Parcel};
 use super::{WorldOptions, seed_of};
@@ -31,10 +31,14 @@ pub(super) struct State {
 pub(super) struct Broker {
     pub(super) core: Core,
     pub(super) events: VecDeque<Event>,
+    /// Answers the broker's questions; without one a test does.
+    pub(super) judge: Option<Judge>,
     config: Config,
     /// Links by the number of their connection.
     links: Vec<usize>,
 }
+
+pub(super) type Judge = Box<dyn Fn(&AuthRequest) -> Verdict>;
 
 impl State {
     pub(super) fn new(options: &WorldOptions) -> Self {
@@ -57,7 +61,7 @@ impl State {
     pub(super) fn start_broker(&mut self, config: Config) -> usize {
         let number = self.brokers.len();
         let core = Core::new(config.clone(), seed_of(self.seed, number));
-        self.brokers.push(Broker { core, events: VecDeque::new(), config, links: Vec::new() });
+        self.brokers.push(Broker { core, events: VecDeque::new(), judge: None, config, links: Vec::new() });
         number
     }
 
@@ -226,9 +230,16 @@ impl State {
                 self.end(link, "aborted");
             }
         }
+        let now = self.now;
         let broker = &mut self.brokers[at];
         while let Some(event) = broker.core.poll_event() {
-            broker.events.push_back(event);
+            match (event, &broker.judge) {
+                (Event::Authenticate { ticket, request }, Some(judge)) => {
+                    broker.core.answer(now, ticket, judge(&request));
+                    busy = true;
+                }
+                (event, _) => broker.events.push_back(event),
+            }
         }
         busy
     }
