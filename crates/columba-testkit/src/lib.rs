@@ -2,6 +2,9 @@
 
 mod client;
 mod describe;
+mod fault;
+mod line;
+mod net;
 mod promises;
 mod received;
 mod rng;
@@ -16,6 +19,8 @@ pub use columba::{QoS, ReasonCode, Version};
 
 pub use crate::client::{Client, level, name};
 pub use crate::describe::describe;
+pub use crate::fault::{Exchange, Fault, Rule, on, on_any};
+pub use crate::net::FaultHandle;
 pub use crate::received::Received;
 pub use crate::transcript::{Direction, Entry, Transcript, What};
 pub use crate::world::{SimulatedBroker, World, WorldOptions};

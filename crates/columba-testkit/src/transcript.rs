@@ -80,6 +80,17 @@ const MAX_BYTES: usize = 64 << 20;
 /// How much of the end a failing test shows.
 const TAIL: usize = 60;
 
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::ToBroker => Self::ToClient,
+            Self::ToClient => Self::ToBroker,
+        }
+    }
+}
+
 impl Transcript {
     /// All entries that are kept, oldest first.
     pub fn entries(&self) -> Vec<Entry> {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use columba::codec::Connect;
+use columba::codec::{Connect, Packet, Publish};
 use columba::core::{Core, Ticket, Time};
 use columba::{
     AuthRequest, Authorize, ClientInfo, Config, Event, Metrics, Peer, ReasonCode, Seed, SubscriptionInfo,
@@ -19,7 +19,9 @@ use columba::{
 
 use self::state::State;
 use crate::client::Client;
-use crate::transcript::Transcript;
+use crate::fault::Fault;
+use crate::net::FaultHandle;
+use crate::transcript::{Direction, Transcript};
 use crate::wire::Wire;
 
 /// One broker or several, their clients, and time.
@@ -128,6 +130,52 @@ impl World {
     /// What has happened so far.
     pub fn transcript(&self) -> Transcript {
         self.state.borrow().transcript()
+    }
+
+    /// From now on this happens to packets on all links, after the faults that were added before.
+    pub fn fault(&self, fault: Fault) -> FaultHandle {
+        self.state.borrow().net.add(fault)
+    }
+
+    /// No fault happens any more; what was held goes on. What a fault did to a connection stays done.
+    pub fn clear_faults(&self) {
+        let mut state = self.state.borrow_mut();
+        state.net.clear();
+        state.pump();
+    }
+
+    /// Sends a packet to its broker in the name of a client that is connected. What the broker answers goes to the client.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the packet cannot be encoded.
+    #[track_caller]
+    pub fn inject(&self, client_id: &str, packet: &Packet<'_>) {
+        self.state.borrow_mut().inject(client_id, Direction::ToBroker, packet);
+    }
+
+    /// Sends a packet to a client that is connected, in its broker's name.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the packet cannot be encoded.
+    #[track_caller]
+    pub fn inject_to(&self, client_id: &str, packet: &Packet<'_>) {
+        self.state.borrow_mut().inject(client_id, Direction::ToClient, packet);
+    }
+
+    /// Publishes a message in the name of a client that is connected, and sees it through. The client notices nothing.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the topic is none.
+    #[track_caller]
+    pub fn publish_as(&self, client_id: &str, topic: &str, qos: u8, payload: impl AsRef<[u8]>) {
+        let mut publish = Publish::new(crate::name(topic), payload.as_ref());
+        publish.qos = crate::level(qos);
+        self.state.borrow_mut().publish_as(client_id, &publish);
+    }
+
+    /// Cuts the connection of a client without a word to either side. False if it has none.
+    pub fn cut(&self, client_id: &str) -> bool {
+        self.state.borrow_mut().cut_client(client_id)
     }
 
     /// Ends everything: connections are cut, sessions ended, retained messages cleared.
@@ -288,7 +336,7 @@ impl Wire for End {
     }
 
     fn is_open(&self) -> bool {
-        self.state.borrow().links[self.link].is_open()
+        self.state.borrow().links[self.link].client_open
     }
 
     fn cut(&mut self) {

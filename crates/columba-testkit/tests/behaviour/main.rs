@@ -1,3 +1,4 @@
 //! What the kit promises to its users.
 
+mod faults;
 mod world;
