@@ -7,7 +7,21 @@ mod foreign;
 mod manifest;
 mod suite;
 
+mod answers;
+mod raw;
+
+mod clean_start;
+mod client_id;
+mod client_limits;
+mod connack;
+mod connect;
 mod example;
+mod fixed_header;
+mod keep_alive;
+mod packet_ids;
+mod strings;
+mod version_3_1;
+mod will;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,7 +34,20 @@ use stage::Group;
 use suite::{Outcome, Run, Venue};
 
 /// All tests, by module.
-const TESTS: &[&[Group]] = &[example::TESTS];
+const TESTS: &[&[Group]] = &[
+    example::TESTS,
+    strings::TESTS,
+    fixed_header::TESTS,
+    packet_ids::TESTS,
+    connect::TESTS,
+    client_id::TESTS,
+    clean_start::TESTS,
+    will::TESTS,
+    keep_alive::TESTS,
+    client_limits::TESTS,
+    connack::TESTS,
+    version_3_1::TESTS,
+];
 
 const HELP: &str = "\
 Tests every numbered statement of MQTT 5.0 and 3.1.1, and what MQTT 3.1 does otherwise.

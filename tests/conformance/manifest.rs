@@ -153,7 +153,7 @@ impl Manifest {
         for test in tests {
             let runs: Vec<_> = self.runs_of(test, runs).collect();
             if runs.is_empty() {
-                return State::Open(format!("there is no test {test} with MQTT {}", self.version));
+                return State::Open(format!("there is no test {test} with {}", self.version));
             }
             for run in runs {
                 let what = match &run.outcome {

@@ -54,7 +54,7 @@ pub(crate) fn run_all(modules: &[&[Group]], venue: &Venue, filters: &[String]) -
             for &version in group.versions {
                 let outcome = run(group, test, version, venue);
                 if let Outcome::Failed(message) = &outcome {
-                    println!("FAILED {name}, MQTT {version}, {}: {}", venue.name(), message.trim_end());
+                    println!("FAILED {name}, {version}, {}: {}", venue.name(), message.trim_end());
                 }
                 runs.push(Run { test: name, version, place: venue.name(), outcome });
             }

@@ -240,6 +240,12 @@ impl SimulatedBroker {
         client
     }
 
+    /// Lets `authenticate` decide who may come in, at once; [`question`](Self::question) then has none left. The broker
+    /// asks where [`Config::authenticate`] is on.
+    pub fn authenticate(&self, authenticate: impl Fn(&AuthRequest) -> Verdict + 'static) {
+        self.state.borrow_mut().brokers[self.broker].authenticate = Some(Box::new(authenticate));
+    }
+
     /// Lets `authorize` decide who may do what.
     pub fn authorize(&self, authorize: impl Authorize + 'static) {
         self.state.borrow_mut().brokers[self.broker].core.set_authorize(Box::new(authorize));
@@ -286,11 +292,6 @@ impl SimulatedBroker {
     /// The events since the last call, questions that are not answered included.
     pub fn events(&self) -> Vec<Event> {
         self.state.borrow_mut().brokers[self.broker].events.drain(..).collect()
-    }
-
-    /// Lets `judge` answer the broker's questions about who may come in at once.
-    pub fn authenticate(&self, judge: impl Fn(&AuthRequest) -> Verdict + 'static) {
-        self.state.borrow_mut().brokers[self.broker].judge = Some(Box::new(judge));
     }
 
     /// Takes the oldest question of the broker about who may come in. There is one where

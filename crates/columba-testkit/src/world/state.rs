@@ -35,14 +35,12 @@ pub(super) struct State {
 pub(super) struct Broker {
     pub(super) core: Core,
     pub(super) events: VecDeque<Event>,
-    /// Answers the broker's questions; without one a test does.
-    pub(super) judge: Option<Judge>,
+    /// Answers the broker's questions; without one they are kept among the events.
+    pub(super) authenticate: Option<Box<dyn Fn(&AuthRequest) -> Verdict>>,
     config: Config,
     /// Links by the number of their connection.
     links: Vec<usize>,
 }
-
-pub(super) type Judge = Box<dyn Fn(&AuthRequest) -> Verdict>;
 
 impl State {
     pub(super) fn new(options: &WorldOptions) -> Self {
@@ -66,7 +64,8 @@ impl State {
     pub(super) fn start_broker(&mut self, config: Config) -> usize {
         let number = self.brokers.len();
         let core = Core::new(config.clone(), seed_of(self.seed, number));
-        self.brokers.push(Broker { core, events: VecDeque::new(), judge: None, config, links: Vec::new() });
+        let (events, links) = (VecDeque::new(), Vec::new());
+        self.brokers.push(Broker { core, events, authenticate: None, config, links });
         number
     }
 
@@ -265,13 +264,12 @@ impl State {
                 self.end(link, "aborted");
             }
         }
-        let now = self.now;
         let broker = &mut self.brokers[at];
         while let Some(event) = broker.core.poll_event() {
-            match (event, &broker.judge) {
-                (Event::Authenticate { ticket, request }, Some(judge)) => {
-                    broker.core.answer(now, ticket, judge(&request));
+            match (event, &broker.authenticate) {
+                (Event::Authenticate { ticket, request }, Some(authenticate)) => {
                     busy = true;
+                    broker.core.answer(self.now, ticket, authenticate(&request));
                 }
                 (event, _) => broker.events.push_back(event),
             }
