@@ -119,7 +119,8 @@ fn the_session_goes_on_with_a_publish_that_was_not_released(stage: &Stage) {
 /// [MQTT-3.1.2-4 of 3.1.1] [MQTT-3.1.2-23]
 fn the_session_goes_on_after_a_failure_as_after_a_disconnect(stage: &Stage) {
     let endings: [fn(&Client); 3] = [Client::disconnect, Client::drop_link, |client| {
-        client.send_bytes(b"\xff\xff\xff\xff\xff");
+        // PUBLISH with QoS 3.
+        client.send_bytes(b"\x36\x06\x00\x01t\x00\x01\x00");
         client.until_closed();
     }];
     for end in endings {

@@ -40,6 +40,8 @@ pub(crate) const TESTS: &[Group] = &[
     tests!(ONLY_5 =>
         a_connect_without_property_length_is_malformed,
         a_connect_with_a_wrong_property_is_not_understood,
+        authentication_data_without_method_is_not_understood,
+        properties_that_end_too_late_are_not_understood,
         a_will_without_will_properties_is_malformed,
         a_will_with_a_wrong_property_is_not_understood,
         a_password_may_come_without_user_name,
@@ -286,8 +288,6 @@ fn a_connect_with_a_wrong_property_is_not_understood(stage: &Stage) {
         // Twice.
         b"\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01",
         b"\x21\x00\x01\x21\x00\x01",
-        // Authentication Data without Authentication Method.
-        b"\x16\x00\x01x",
         // Properties of other packets, one of none, and one that ends too early.
         b"\x02\x00\x00\x00\x01",
         b"\x12\x00\x01x",
@@ -299,8 +299,19 @@ fn a_connect_with_a_wrong_property_is_not_understood(stage: &Stage) {
         let connect = RawConnect { properties, ..RawConnect::new(stage.version, 0, &[b"connectproperty"]) };
         expect_not_understood(stage, &connect.bytes());
     }
-    let properties = b"\x09\x11\x00\x00\x00\x01".to_vec();
-    let connect = RawConnect { properties, ..RawConnect::new(stage.version, 0, &[b"a"]) };
+}
+
+/// [MQTT-3.1.4-1]
+fn authentication_data_without_method_is_not_understood(stage: &Stage) {
+    let properties = raw::properties(V5, b"\x16\x00\x01x");
+    let connect = RawConnect { properties, ..RawConnect::new(stage.version, 0, &[b"connectdata"]) };
+    expect_not_understood(stage, &connect.bytes());
+}
+
+/// [MQTT-3.1.4-1]
+fn properties_that_end_too_late_are_not_understood(stage: &Stage) {
+    let properties = b"\x7f\x11\x00\x00\x00\x01".to_vec();
+    let connect = RawConnect { properties, ..RawConnect::new(stage.version, 0, &[b"connectend"]) };
     expect_not_understood(stage, &connect.bytes());
 }
 
@@ -315,8 +326,7 @@ fn a_will_without_will_properties_is_malformed(stage: &Stage) {
 /// [MQTT-3.1.4-1]
 fn a_will_with_a_wrong_property_is_not_understood(stage: &Stage) {
     for wrong in [
-        &b"\x01\x02"[..],
-        b"\x18\x00\x00\x00\x01\x18\x00\x00\x00\x01",
+        &b"\x18\x00\x00\x00\x01\x18\x00\x00\x00\x01"[..],
         b"\x11\x00\x00\x00\x01",
         b"\x23\x00\x01",
         b"\x18\x00",

@@ -1,5 +1,7 @@
 //! Keep alive: who stays silent for too long is disconnected.
 
+use std::time::Duration;
+
 use columba_testkit::{Client, will};
 
 use crate::answers::{announced, sent_away_with};
@@ -25,14 +27,14 @@ pub(crate) const TESTS: &[Group] = &[
     ),
 ];
 
-/// What a client is told that stayed silent.
-const TIMEOUT: &[u8] = &[0x8d, 0x80];
+/// How long a broker may take to look after its connections. The standard does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// [MQTT-3.1.2-22] [MQTT-3.1.2-24 of 3.1.1]
 fn a_silent_client_is_disconnected(stage: &Stage) {
     let client = stage.connect("a", |connect| connect.keep_alive = 2);
     stage.advance(3);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
 }
 
 /// As if the network had failed. [MQTT-3.1.2-22] [MQTT-3.1.2-24 of 3.1.1]
@@ -44,7 +46,7 @@ fn the_will_of_a_silent_client_is_published(stage: &Stage) {
         connect.will = Some(will("keep_alive/will", "gone"));
     });
     stage.advance(3);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
     watcher.expect_all(&["PUBLISH keep_alive/will=gone"]);
 }
 
@@ -66,7 +68,7 @@ fn part_of_a_packet_keeps_nothing_alive(stage: &Stage) {
         client.send_bytes(&[*byte]);
         stage.advance(1);
     }
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
 }
 
 /// [MQTT-3.1.2-22] [MQTT-3.1.2-24 of 3.1.1]
@@ -80,7 +82,7 @@ fn what_the_broker_sends_keeps_nothing_alive(stage: &Stage) {
         client.expect("PUBLISH keep_alive/messages=x");
     }
     stage.advance(1);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
 }
 
 /// No id in either standard.
@@ -96,7 +98,7 @@ fn without_a_server_keep_alive_the_clients_own_holds(stage: &Stage) {
     let connack = client.accepted();
     if announced(&client, &connack).server_keep_alive.is_none() {
         stage.advance(3);
-        sent_away_with(&client, TIMEOUT);
+        timed_out(&client);
     }
 }
 
@@ -111,7 +113,7 @@ fn the_server_keep_alive_is_announced(stage: &Stage) {
 fn a_shorter_server_keep_alive_holds(stage: &Stage) {
     let client = stage.connect("a", |connect| connect.keep_alive = 1000);
     stage.advance(15);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
 }
 
 /// [MQTT-3.1.2-21] [MQTT-3.2.2-21]
@@ -120,14 +122,21 @@ fn a_longer_server_keep_alive_holds(stage: &Stage) {
     stage.advance(14);
     client.ping();
     stage.advance(15);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
 }
 
 /// [MQTT-3.1.2-21] [MQTT-3.2.2-21]
 fn a_server_keep_alive_holds_for_a_client_that_wanted_none(stage: &Stage) {
     let client = stage.connect("a", |_| ());
     stage.advance(15);
-    sent_away_with(&client, TIMEOUT);
+    timed_out(&client);
+}
+
+/// The client is disconnected for its silence.
+#[track_caller]
+fn timed_out(client: &Client) {
+    client.patience(PATIENCE);
+    sent_away_with(client, &[0x8d, 0x80]);
 }
 
 /// A client with a keep alive of 2 seconds that does this every second.

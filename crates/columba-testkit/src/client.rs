@@ -607,7 +607,12 @@ impl Client {
     #[track_caller]
     fn poll_beyond(&self, count: usize) -> bool {
         let deadline = Instant::now() + self.script.borrow().patience;
+        // What is there already needs no waiting for more.
+        self.receive(Duration::ZERO);
         loop {
+            if self.script.borrow().inbox.len() > count {
+                return true;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             let is_open = self.is_open();
             self.receive(left);
