@@ -147,11 +147,6 @@ impl Line {
         lane.backlog >= BACKLOG
     }
 
-    /// Nothing goes on in this direction any more, not even its end.
-    pub(crate) fn is_dead(&self, direction: Direction) -> bool {
-        if direction == Direction::ToBroker { self.up.is_dead } else { self.down.is_dead }
-    }
-
     /// Sends a packet to the broker in the client's name.
     pub(crate) fn inject(&mut self, now: Duration, direction: Direction, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
@@ -178,20 +173,16 @@ impl Line {
     /// The next whole packet that came in.
     fn next_frame(&mut self, direction: Direction, now: Duration) -> Option<Bytes> {
         let lane = self.lane(direction);
-        match FixedHeader::read(&lane.partial, usize::MAX) {
-            Ok(header) => {
-                let total = header.filter(|header| header.total() <= lane.partial.len())?.total();
-                Some(lane.partial.split_to(total).freeze())
-            }
-            Err(_) => {
-                lane.is_raw = true;
-                let ahead = std::mem::take(&mut lane.ahead);
-                let rest = lane.partial.split().freeze();
-                self.record(now, direction, &rest, None);
-                self.pass(now, direction, rest.slice(ahead..), false);
-                None
-            }
+        if let Ok(header) = FixedHeader::read(&lane.partial, usize::MAX) {
+            let total = header.filter(|header| header.total() <= lane.partial.len())?.total();
+            return Some(lane.partial.split_to(total).freeze());
         }
+        lane.is_raw = true;
+        let ahead = std::mem::take(&mut lane.ahead);
+        let rest = lane.partial.split().freeze();
+        self.record(now, direction, &rest, None);
+        self.pass(now, direction, rest.slice(ahead..), false);
+        None
     }
 
     /// A whole packet came in: faults have their say.
@@ -398,9 +389,7 @@ impl Line {
             lane.backlog += bytes.len();
             at = match lane.rate {
                 Some(0) => Duration::MAX,
-                Some(rate) => {
-                    at.saturating_add(Duration::from_secs_f64(bytes.len() as f64 / f64::from(rate)))
-                }
+                Some(rate) => at.saturating_add(time_for(bytes.len(), rate)),
                 None => at,
             };
         }
@@ -434,6 +423,11 @@ impl Lane {
         self.backlog = 0;
         self.is_dead = true;
     }
+}
+
+/// How long so many bytes take at so many a second.
+fn time_for(bytes: usize, rate: u32) -> Duration {
+    Duration::from_micros(bytes as u64 * 1_000_000 / u64::from(rate))
 }
 
 /// The same with one bit wrong.

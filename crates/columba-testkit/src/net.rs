@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use columba::codec::Packet;
-use columba::{ReasonCode, Version};
+use columba::{ReasonCode, TopicName, Version};
 
 use crate::fault::{Action, Exchange, Fault, Passing};
 use crate::rng::Rng;
@@ -231,7 +231,7 @@ impl fmt::Display for Direction {
 /// What a packet is about that has a topic.
 pub(crate) fn topic_of<'a>(packet: &'a Packet<'a>) -> Option<&'a str> {
     match packet {
-        Packet::Publish(publish) => publish.topic.map(|topic| topic.as_str()),
+        Packet::Publish(publish) => publish.topic.map(TopicName::as_str),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Taking over from a broker or a client: what a handler says instead, and the standard answers.
 
-use columba::codec::{Ack, Auth, ConnAck, Disconnect, List, Packet, SubAck, UnsubAck};
+use columba::codec::{Ack, Auth, ConnAck, ConnAckProperties, Disconnect, List, Packet, SubAck, UnsubAck};
 use columba::{QoS, ReasonCode, Version};
 
 /// What a handler does about one packet ([`Rule::handle`](crate::Rule::handle)).
@@ -83,7 +83,7 @@ pub(crate) fn standard_answer(packet: &Packet<'_>, reason: ReasonCode, version: 
             say(&Packet::ConnAck(Box::new(ConnAck {
                 session_present: false,
                 reason,
-                properties: Default::default(),
+                properties: ConnAckProperties::default(),
             })));
         }
         Packet::Publish(publish) => match (publish.qos, publish.packet_id) {

@@ -299,7 +299,7 @@ impl Fault {
             Trigger::Always => true,
             Trigger::Nth(n) => *seen == n,
             Trigger::First(n) => *seen <= n,
-            Trigger::Every(n) => *seen % n == 0,
+            Trigger::Every(n) => seen.is_multiple_of(n),
         };
         is_time && self.rule.probability.is_none_or(|probability| rng.chance(probability))
     }

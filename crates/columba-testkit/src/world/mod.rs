@@ -19,6 +19,7 @@ use columba::{
 
 use self::state::State;
 use crate::client::Client;
+use crate::expect::{Condition, came_since};
 use crate::fault::Fault;
 use crate::net::FaultHandle;
 use crate::transcript::{Direction, Transcript};
@@ -176,6 +177,56 @@ impl World {
     /// Cuts the connection of a client without a word to either side. False if it has none.
     pub fn cut(&self, client_id: &str) -> bool {
         self.state.borrow_mut().cut_client(client_id)
+    }
+
+    /// Expects that this is so now.
+    ///
+    /// # Panics
+    /// If it is not; shows what is there instead and the end of the transcript.
+    #[track_caller]
+    pub fn expect(&self, condition: impl Into<Condition>) {
+        self.expect_within(Duration::ZERO, condition);
+    }
+
+    /// Expects that this is so, or comes to be so when time passes, so much at the most. No more time passes than that takes.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn expect_within(&self, duration: Duration, condition: impl Into<Condition>) {
+        let condition = condition.into();
+        let deadline = self.now() + duration;
+        loop {
+            let Err(problem) = self.state.borrow().check_condition(&condition) else { return };
+            let now = self.now();
+            let step = self.state.borrow().until_next().filter(|&step| now + step <= deadline);
+            match step {
+                Some(step) => self.advance(step),
+                None => panic!(
+                    "{problem}
+{}
+",
+                    self.transcript().tail()
+                ),
+            }
+        }
+    }
+
+    /// Expects that this client is sent nothing while so much time passes.
+    ///
+    /// # Panics
+    /// If something is sent.
+    #[track_caller]
+    pub fn expect_quiet(&self, client: &str, duration: Duration) {
+        let transcript = self.transcript();
+        let mark = transcript.with(|entries, forgotten| entries.len() + forgotten);
+        self.advance(duration);
+        let came = came_since(&transcript, client, mark);
+        assert!(
+            came.is_empty(),
+            "{client:?} was to be sent nothing, and was sent {came:?}\n{}\n",
+            transcript.tail()
+        );
     }
 
     /// Ends everything: connections are cut, sessions ended, retained messages cleared.

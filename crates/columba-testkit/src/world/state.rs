@@ -10,6 +10,7 @@ use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicNam
 
 use super::link::Link;
 use super::{WorldOptions, seed_of};
+use crate::expect::{Condition, View};
 use crate::line::{Cargo, Line};
 use crate::net::Net;
 use crate::rng::Rng;
@@ -199,6 +200,21 @@ impl State {
         self.now = self.now + duration;
     }
 
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        self.next_due().map(|at| at - self.now)
+    }
+
+    /// Of the world's first broker.
+    pub(super) fn check_condition(&self, condition: &Condition) -> Result<(), String> {
+        let core = &self.brokers[0].core;
+        let sessions: Vec<_> = core.clients().collect();
+        let subscriptions = condition.client().map(|client| core.subscriptions(client)).unwrap_or_default();
+        let transcript = &self.net.transcript;
+        transcript.with(|entries, _| {
+            condition.check(&View { transcript, entries, sessions: &sessions, subscriptions: &subscriptions })
+        })
+    }
+
     fn next_due(&self) -> Option<Time> {
         let deadlines = self.brokers.iter().filter_map(|broker| broker.core.poll_timeout());
         let links = self.active.iter().map(|&at| &self.links[at]);
@@ -370,7 +386,7 @@ impl State {
         link.line.carry(now, Direction::ToClient, bytes, latency);
         let number = link.line.number;
         self.check(broken.is_none(), || {
-            format!("{}: {}", self.net.transcript.name(number), broken.unwrap_or_default())
+            format!("{}: {}", self.net.transcript.name_of(number), broken.unwrap_or_default())
         });
     }
 
