@@ -35,9 +35,19 @@ pub(crate) struct Home {
     tests: Cell<u32>,
 }
 
-enum Reach {
+/// How clients get to a broker.
+pub(crate) enum Reach {
     Tcp(SocketAddr),
     WebSocket(String),
+}
+
+impl Reach {
+    pub(crate) fn open(&self, name: &str, version: Version, transcript: &Transcript) -> io::Result<Client> {
+        match self {
+            Self::Tcp(address) => Client::tcp(*address, name, version, transcript),
+            Self::WebSocket(url) => Client::ws(url, name, version, transcript),
+        }
+    }
 }
 
 impl Home {
@@ -58,10 +68,7 @@ impl Home {
     }
 
     fn open(&self, name: &str, version: Version, transcript: &Transcript) -> io::Result<Client> {
-        let client = match &self.reach {
-            Reach::Tcp(address) => Client::tcp(*address, name, version, transcript),
-            Reach::WebSocket(url) => Client::ws(url, name, version, transcript),
-        }?;
+        let client = self.reach.open(name, version, transcript)?;
         client.patience(PATIENCE);
         Ok(client)
     }

@@ -5,6 +5,7 @@ mod stage;
 
 mod foreign;
 mod manifest;
+mod own;
 mod suite;
 
 mod answers;
@@ -30,6 +31,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use foreign::Home;
+use own::{Protocol, Site};
 use stage::Group;
 use suite::{Outcome, Run, Venue};
 
@@ -52,17 +54,19 @@ const TESTS: &[&[Group]] = &[
 const HELP: &str = "\
 Tests every numbered statement of MQTT 5.0 and 3.1.1, and what MQTT 3.1 does otherwise.
 
-    conformance [--table] [FILTER…]             against Columba
+    conformance [--simulated] [--table] [FILTER…]
+                                                against Columba
     conformance --against PLACE [FILTER…]       against any broker; from the repository:
     cargo test -p columba-tests --test conformance -- --against HOST:PORT
 
   FILTER           only tests whose name contains it; the list of statements is then not checked
   --table          what each statement comes to, not only those that are open
+  --simulated      leaves out TCP and WebSocket
   --against PLACE  a broker at HOST:PORT, or at ws://HOST:PORT/PATH
   --help           this
 
-Against Columba all tests run in a simulated world, and each statement that binds a server has to have tests that
-pass and a tag in the code. Exit status 1 if a test fails or a statement is open.
+Against Columba all tests run in a simulated world, over TCP and over WebSocket, and each statement that binds a server
+has to have tests that pass and a tag in the code. Exit status 1 if a test fails or a statement is open.
 
 Against another broker it has to let anybody in. Retained messages and sessions of a test are cleared after it; retained
 messages from before the first test stay, but may make tests fail. An answer has to come within 1 second. Up to 8 seconds are
@@ -74,6 +78,7 @@ statement whether the broker keeps it. Exit status 0 however it does, 1 if the t
 struct Options {
     against: Option<String>,
     with_table: bool,
+    is_only_simulated: bool,
     filters: Vec<String>,
 }
 
@@ -111,6 +116,7 @@ impl Options {
             match argument {
                 Long("against") => options.against = Some(parser.value()?.string()?),
                 Long("table") => options.with_table = true,
+                Long("simulated") => options.is_only_simulated = true,
                 // What cargo's users pass to all test programs alike.
                 Long("nocapture" | "quiet") | Short('q') => {}
                 Long("help") | Short('h') => return Ok(None),
@@ -127,7 +133,15 @@ fn against_columba(options: &Options) -> Result<bool, String> {
     let manifests = manifest::load()?;
     let code = manifest::code().map_err(|error| format!("the code cannot be read: {error}"))?;
     let begin = Instant::now();
-    let runs = suite::run_all(TESTS, &Venue::Simulated, &options.filters);
+    let mut venues = vec![Venue::Simulated];
+    if !options.is_only_simulated {
+        for protocol in [Protocol::Tcp, Protocol::WebSocket] {
+            let site = Site::new(protocol).map_err(|error| format!("no threads for brokers: {error}"))?;
+            venues.push(Venue::Own(site));
+        }
+    }
+    let run_all = |venue| suite::run_all(TESTS, venue, &options.filters);
+    let runs: Vec<_> = venues.iter().flat_map(run_all).collect();
     let is_whole = options.filters.is_empty();
     let reports: Vec<_> = manifests
         .iter()

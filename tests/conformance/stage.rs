@@ -10,6 +10,7 @@ use columba_testkit::{Client, Version, World};
 pub(crate) use columba_testkit::Version::{V3_1, V3_1_1, V5};
 
 use crate::foreign::Foreign;
+use crate::own::Own;
 
 /// For a test's versions: behaviour that all share.
 pub(crate) const ALL: &[Version] = &[V3_1, V3_1_1, V5];
@@ -83,6 +84,7 @@ pub(crate) struct Stage {
 
 pub(crate) enum Place {
     Simulated(World),
+    Own(Own),
     Foreign(Foreign),
 }
 
@@ -118,7 +120,7 @@ impl Stage {
     /// [`try_connect`](Self::try_connect) use it.
     pub(crate) fn id(&self, name: &str) -> String {
         match &self.place {
-            Place::Simulated(_) => name.to_owned(),
+            Place::Simulated(_) | Place::Own(_) => name.to_owned(),
             Place::Foreign(broker) => broker.id(name),
         }
     }
@@ -131,6 +133,7 @@ impl Stage {
     pub(crate) fn open_as(&self, version: Version, name: &str) -> Client {
         match &self.place {
             Place::Simulated(world) => world.open(name, version),
+            Place::Own(broker) => broker.open(name, version),
             Place::Foreign(broker) => broker.open(name, version),
         }
     }
@@ -171,9 +174,11 @@ impl Stage {
 
     /// Lets time pass: instantly where the broker's clock is the test's.
     pub(crate) fn advance(&self, seconds: u64) {
+        let duration = Duration::from_secs(seconds);
         match &self.place {
-            Place::Simulated(world) => world.advance(Duration::from_secs(seconds)),
-            Place::Foreign(broker) => broker.wait(Duration::from_secs(seconds)),
+            Place::Simulated(world) => world.advance(duration),
+            Place::Own(broker) => broker.advance(duration),
+            Place::Foreign(broker) => broker.wait(duration),
         }
     }
 

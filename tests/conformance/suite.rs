@@ -8,6 +8,7 @@ use std::rc::Rc;
 use columba_testkit::Version;
 
 use crate::foreign::{Foreign, Home};
+use crate::own::{Own, Site};
 use crate::stage::{Group, NotRun, Place, Stage, Test};
 
 /// What came of one test with one version in one place.
@@ -30,6 +31,7 @@ pub(crate) enum Outcome {
 /// Where all tests are run.
 pub(crate) enum Venue {
     Simulated,
+    Own(Site),
     Foreign(Rc<Home>),
 }
 
@@ -37,6 +39,7 @@ impl Venue {
     fn name(&self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
+            Self::Own(site) => site.name(),
             Self::Foreign(_) => "foreign",
         }
     }
@@ -66,6 +69,7 @@ pub(crate) fn run_all(modules: &[&[Group]], venue: &Venue, filters: &[String]) -
 fn run(group: &Group, test: &Test, version: Version, venue: &Venue) -> Outcome {
     let place = match venue {
         Venue::Simulated => Place::simulated(group),
+        Venue::Own(site) => Place::Own(Own::new(site, group)),
         Venue::Foreign(_) if group.needs_settings() => {
             return Outcome::NotRun("needs settings of the broker".to_owned());
         }
