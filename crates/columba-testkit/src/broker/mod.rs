@@ -254,13 +254,9 @@ impl TestBroker {
 
     /// Cuts the connection of a client without a word to either side. False if it has none.
     pub fn cut(&self, client_id: &str) -> bool {
-        let now = self.inner.clock.now();
         let found = self.inner.connection(client_id);
         if let Some(connection) = &found {
-            connection.change(|line| {
-                line.note(now, Direction::ToBroker, "cut");
-                line.cut(now);
-            });
+            connection.cut(self.inner.clock.now());
         }
         found.is_some()
     }
@@ -270,9 +266,7 @@ impl TestBroker {
     pub fn go_offline(&self) {
         self.inner.offline.store(true, Ordering::Release);
         let now = self.inner.clock.now();
-        for connection in self.inner.open_connections().iter() {
-            connection.change(|line| line.cut(now));
-        }
+        self.inner.open_connections().iter().for_each(|connection| connection.cut(now));
     }
 
     /// Takes connections again.
