@@ -1,6 +1,7 @@
 //! The broker for clients of the test's own.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use columba_testkit::codec::{Connect, Packet, PacketType};
@@ -214,4 +215,23 @@ fn a_cut_of_a_websocket_is_no_goodbye() {
     };
     assert!(cut_end(|broker| assert!(broker.cut("a"))).is_err(), "no close frame");
     assert!(cut_end(TestBroker::go_offline).is_err(), "no close frame");
+}
+
+#[test]
+fn no_connection_slips_through_when_it_goes_offline() {
+    for _ in 0..100 {
+        let broker = TestBroker::start();
+        let is_offline = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut clients = Vec::new();
+                while !is_offline.load(Ordering::Acquire) && clients.len() < 10_000 {
+                    clients.push(broker.open("a", V5));
+                }
+                clients.iter().for_each(Client::expect_closed);
+            });
+            broker.go_offline();
+            is_offline.store(true, Ordering::Release);
+        });
+    }
 }
