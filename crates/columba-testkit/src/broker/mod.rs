@@ -254,13 +254,9 @@ impl TestBroker {
 
     /// Cuts the connection of a client without a word to either side. False if it has none.
     pub fn cut(&self, client_id: &str) -> bool {
-        let now = self.inner.clock.now();
         let found = self.inner.connection(client_id);
         if let Some(connection) = &found {
-            connection.change(|line| {
-                line.note(now, Direction::ToBroker, "cut");
-                line.cut(now);
-            });
+            connection.cut(self.inner.clock.now());
         }
         found.is_some()
     }
@@ -268,11 +264,10 @@ impl TestBroker {
     /// Cuts all connections, and cuts new ones as they are opened, until it is [`online`](Self::go_online) again. Sessions
     /// live on.
     pub fn go_offline(&self) {
+        let open = self.inner.open_connections();
         self.inner.offline.store(true, Ordering::Release);
         let now = self.inner.clock.now();
-        for connection in self.inner.open_connections().iter() {
-            connection.change(|line| line.cut(now));
-        }
+        open.iter().for_each(|connection| connection.cut(now));
     }
 
     /// Takes connections again.
@@ -392,6 +387,8 @@ impl Inner {
     /// Puts a line between a client's transport and the end that is returned, which is the broker's. `None` while the broker
     /// takes no connections.
     fn put_between(self: Arc<Self>, client: Box<dyn Transport>, name: &str) -> Option<Pipe> {
+        let mut open = self.open_connections();
+        // Under the lock: who goes offline cuts what is there, and all that comes later must see it.
         if self.offline.load(Ordering::Acquire) {
             return None;
         }
@@ -400,7 +397,8 @@ impl Inner {
         let line = Line::new(&self.net, name, Version::V3_1_1);
         line.note(self.clock.now(), Direction::ToBroker, "opened");
         let connection = Arc::new(Connection::new(line));
-        self.open_connections().push(connection.clone());
+        open.push(connection.clone());
+        drop(open);
         let proxy = Proxy::new(connection.clone(), self.net.clone(), self.clock.clone(), client, near);
         let weak = Arc::downgrade(&self);
         let task = async move {
