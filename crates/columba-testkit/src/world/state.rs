@@ -33,11 +33,13 @@ pub(super) struct State {
     output: Chunks,
 }
 
+type Authenticate = Box<dyn Fn(&AuthRequest) -> Verdict>;
+
 pub(super) struct Broker {
     pub(super) core: Core,
     pub(super) events: VecDeque<Event>,
     /// Answers the broker's questions; without one they are kept among the events.
-    pub(super) authenticate: Option<Box<dyn Fn(&AuthRequest) -> Verdict>>,
+    pub(super) authenticate: Option<Authenticate>,
     config: Config,
     /// Links by the number of their connection.
     links: Vec<usize>,
