@@ -1,6 +1,6 @@
 //! What a broker may answer where the standard leaves it a choice.
 
-use columba_testkit::codec::{ConnAckProperties, Packet, Publish};
+use columba_testkit::codec::{ConnAckProperties, Packet, PacketId, Publish};
 use columba_testkit::{Client, Received};
 
 use crate::stage::Stage;
@@ -111,7 +111,7 @@ pub(crate) fn message(client: &Client, expected: &str) -> u16 {
     let (found, id) = next_publish(client, |publish| {
         let topic = publish.topic.map_or("", |topic| topic.as_str());
         let payload = String::from_utf8_lossy(publish.payload);
-        (format!("{topic}={payload}"), publish.packet_id.map_or(0, |id| id.get()))
+        (format!("{topic}={payload}"), publish.packet_id.map_or(0, PacketId::get))
     });
     client.check(found == expected, || format!("expected {expected:?}, got {found:?}"));
     id

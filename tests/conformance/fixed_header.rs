@@ -1,7 +1,7 @@
 //! The first bytes of a packet: flags, and the length that follows.
 
-use columba_testkit::Client;
-use columba_testkit::codec::{Packet, PacketType};
+use columba_testkit::codec::{Packet, PacketId, PacketType, SubscriptionOptions};
+use columba_testkit::{Client, level};
 
 use crate::answers::{expect_not_understood, expect_sent_away, sent_away};
 use crate::raw::{self, RawConnect};
@@ -107,7 +107,7 @@ fn the_broker_sets_the_flags_that_the_standard_lists(stage: &Stage) {
     let received = client.take_first("PUBLISH");
     assert_eq!(received.bytes()[0], 0x34);
     let Packet::Publish(publish) = received.packet() else { unreachable!("it was taken as one") };
-    client.ack(PacketType::PubRec, publish.packet_id.map_or(0, |id| id.get()));
+    client.ack(PacketType::PubRec, publish.packet_id.map_or(0, PacketId::get));
     first_byte(&client, "PUBREL", 0x62);
     let id = client.start_unsubscribe(&["fixed_header/out"]);
     first_byte(&client, &format!("UNSUBACK #{id}"), 0xb0);
@@ -161,8 +161,9 @@ fn a_subscription_identifier_in_more_bytes_than_it_needs_is_malformed(stage: &St
     expect_sent_away(stage, b"\x82\x0a\x00\x01\x03\x0b\x81\x00\x00\x01t\x00");
 }
 
-fn two() -> columba_testkit::columba::SubscriptionOptions {
-    columba_testkit::columba::SubscriptionOptions { qos: columba_testkit::level(2), ..Default::default() }
+/// A subscription's options.
+fn two() -> SubscriptionOptions {
+    SubscriptionOptions { qos: level(2), ..SubscriptionOptions::default() }
 }
 
 #[track_caller]

@@ -107,6 +107,10 @@ impl Foreign {
         }
     }
 
+    pub(crate) fn conversation(&self) -> String {
+        self.transcript.tail()
+    }
+
     pub(crate) fn wait(&self, duration: Duration) {
         let waited = self.waited.get() + duration;
         if waited > LONGEST_WAIT {

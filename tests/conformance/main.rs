@@ -194,7 +194,9 @@ fn against_columba(options: &Options) -> Result<bool, String> {
         .filter(|_| is_whole)
         .map(|manifest| manifest.report(&runs, &code, options.with_table))
         .collect();
-    reports.iter().for_each(|(_, table, _)| print!("{table}"));
+    for (_, table, _) in &reports {
+        print!("{table}");
+    }
     let passed = count(&runs, |outcome| matches!(outcome, Outcome::Passed));
     let is_fine = passed == runs.len() && reports.iter().all(|&(is_closed, ..)| is_closed);
     println!(
@@ -203,7 +205,9 @@ fn against_columba(options: &Options) -> Result<bool, String> {
         runs.len() - passed,
         begin.elapsed().as_secs_f64(),
     );
-    reports.iter().for_each(|(_, _, summary)| println!("{summary}"));
+    for (_, _, summary) in &reports {
+        println!("{summary}");
+    }
     Ok(is_fine)
 }
 
@@ -218,7 +222,9 @@ fn against(place: &str, options: &Options) -> Result<bool, String> {
     let runs = suite::run_all(TESTS, &Venue::Foreign(home), &options.filters);
     let reports: Vec<_> = manifests.iter().map(|manifest| manifest.judge(&runs)).collect();
     if options.filters.is_empty() {
-        reports.iter().for_each(|(table, _)| print!("{table}"));
+        for (table, _) in &reports {
+            print!("{table}");
+        }
     }
     println!(
         "{place}: {} passed; {} failed; {} not run",
@@ -227,7 +233,9 @@ fn against(place: &str, options: &Options) -> Result<bool, String> {
         count(&runs, |outcome| matches!(outcome, Outcome::NotRun(_))),
     );
     if options.filters.is_empty() {
-        reports.iter().for_each(|(_, summary)| println!("{summary}"));
+        for (_, summary) in &reports {
+            println!("{summary}");
+        }
     }
     Ok(true)
 }

@@ -87,6 +87,10 @@ impl Own {
         }
     }
 
+    pub(crate) fn conversation(&self) -> String {
+        self.transcript.tail()
+    }
+
     pub(crate) fn advance(&self, duration: Duration) {
         self.broker.advance(duration);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use columba_testkit::codec::{Packet, PacketId, PacketType};
+use columba_testkit::codec::{Packet, PacketId, PacketType, SubscriptionOptions};
 use columba_testkit::{Client, persistent};
 
 use crate::answers::{expect_sent_away, message};
@@ -182,7 +182,7 @@ fn unsuback_repeats_the_packet_identifier(stage: &Stage) {
 /// The acknowledgements of messages may leave the length out where nothing follows. [MQTT-2.2.2-1]
 fn a_packet_without_properties_says_so(stage: &Stage) {
     let client = stage.connect("a", |_| ());
-    let id = client.start_subscribe(&[("packet_ids/properties", Default::default())], None);
+    let id = client.start_subscribe(&[("packet_ids/properties", SubscriptionOptions::default())], None);
     let suback = client.take_first(&format!("SUBACK #{id}"));
     has_length(suback.bytes(), 4, 1);
     client.publish("packet_ids/properties", 0, "x");

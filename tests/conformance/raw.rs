@@ -80,7 +80,7 @@ impl RawConnect {
         let (name, level): (&[u8], u8) = match version {
             Version::V3_1 => (b"MQIsdp", 3),
             Version::V3_1_1 => (b"MQTT", 4),
-            _ => (b"MQTT", 5),
+            Version::V5 => (b"MQTT", 5),
         };
         let mut payload = Vec::new();
         for (number, content) in fields.iter().enumerate() {

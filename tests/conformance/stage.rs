@@ -182,6 +182,15 @@ impl Stage {
         }
     }
 
+    /// What was said so far.
+    pub(crate) fn conversation(&self) -> String {
+        match &self.place {
+            Place::Simulated(world) => world.transcript().tail(),
+            Place::Own(broker) => broker.conversation(),
+            Place::Foreign(broker) => broker.conversation(),
+        }
+    }
+
     /// Leaves the broker as the next test wants to find it.
     ///
     /// # Panics

@@ -76,7 +76,14 @@ fn run(group: &Group, test: &Test, version: Version, venue: &Venue) -> Outcome {
         Venue::Foreign(home) => Place::Foreign(Foreign::new(home)),
     };
     let stage = Stage::new(place, version);
-    let outcome = attempt(|| (test.run)(&stage));
+    let mut outcome = attempt(|| (test.run)(&stage));
+    if let Err(Outcome::Failed(message)) = &mut outcome
+        && message.lines().count() == 1
+    {
+        // A plain assertion knows nothing of the conversation.
+        message.push('\n');
+        message.push_str(&stage.conversation());
+    }
     let tidied = attempt(|| stage.tidy());
     match outcome.and(tidied) {
         Ok(()) => Outcome::Passed,

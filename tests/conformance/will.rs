@@ -174,10 +174,11 @@ fn who_comes_back_within_the_delay_has_left_no_will(stage: &Stage) {
     watcher.expect_nothing();
 }
 
+const PROPERTIES: [(&str, &str); 5] = [("b", "1"), ("a", "2"), ("b", "1"), ("c", ""), ("a", "1")];
+
 /// [MQTT-3.1.3-10]
 fn the_user_properties_of_a_will_keep_their_order(stage: &Stage) {
     let watcher = watching(stage, "will/properties");
-    const PROPERTIES: [(&str, &str); 5] = [("b", "1"), ("a", "2"), ("b", "1"), ("c", ""), ("a", "1")];
     let client = stage.connect("a", |connect| {
         let mut will = will("will/properties", "gone");
         will.properties.user_properties = List::from_slice(&PROPERTIES);
