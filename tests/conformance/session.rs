@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Group] = &[
     tests!(NUMBERED => the_broker_says_whether_it_kept_the_session),
     tests!(ONLY_5 =>
         a_session_outlasts_its_expiry_while_the_client_is_there,
+        a_session_that_goes_on_forgets_when_it_was_to_end,
         a_session_is_still_there_before_its_expiry,
         a_session_ends_when_its_expiry_has_passed,
         messages_do_not_outlast_their_session,
@@ -234,6 +235,21 @@ fn a_session_outlasts_its_expiry_while_the_client_is_there(stage: &Stage) {
     let client = stage.try_connect("session", persistent);
     client.expect("CONNACK 00 present");
     client.expect_all(&[format!("PUBLISH session/outlasts=x q1 #{id} dup")]);
+}
+
+/// [MQTT-4.1.0-1]
+fn a_session_that_goes_on_forgets_when_it_was_to_end(stage: &Stage) {
+    let client = lasting_with(stage, "session", |connect| connect.properties.session_expiry = Some(2));
+    client.subscribe("session/goes/on", 0);
+    client.drop_link();
+    let client = stage.connect("session", |connect| {
+        persistent(connect);
+        connect.properties.session_expiry = Some(2);
+        connect.keep_alive = 0;
+    });
+    stage.advance(4);
+    stage.connect("publisher", |_| ()).publish("session/goes/on", 0, "x");
+    client.expect_all(&["PUBLISH session/goes/on=x"]);
 }
 
 /// [MQTT-4.1.0-2]

@@ -9,6 +9,7 @@ use crate::steps::{at, delivered, filter_is_refused, lasting};
 pub(crate) const TESTS: &[Group] = &[tests!(ONLY_5 =>
     a_shared_filter_with_a_name_works,
     a_message_goes_to_one_member,
+    a_shared_subscription_brings_no_retained_messages,
     a_shared_filter_without_a_name_is_refused,
     the_name_of_a_shared_filter_has_no_wildcards,
     a_shared_filter_needs_a_filter,
@@ -62,6 +63,14 @@ fn a_message_goes_to_one_member(stage: &Stage) {
     let mut found: Vec<_> = members.iter().flat_map(Client::messages).collect();
     found.sort();
     publisher.check(found == wanted, || format!("{found:?}"));
+}
+
+/// § 4.8.2
+fn a_shared_subscription_brings_no_retained_messages(stage: &Stage) {
+    stage.connect("publisher", |_| ()).retain("shared/retained", 1, "x");
+    let client = stage.connect("member", |_| ());
+    client.subscribe("$share/group/shared/retained", 1);
+    client.expect_nothing();
 }
 
 /// [MQTT-4.8.2-1]

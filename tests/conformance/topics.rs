@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Group] = &[
         a_filter_without_wildcards_matches_its_topic_only,
         a_filter_that_begins_with_a_multi_level_wildcard_matches_no_dollar_topic,
         a_filter_that_begins_with_a_single_level_wildcard_matches_no_dollar_topic,
+        retained_dollar_topics_are_matched_by_no_filter_that_begins_with_a_wildcard,
         topics_that_begin_with_a_dollar_are_matched_by_their_name,
         a_dollar_further_on_means_nothing,
         topics_are_not_normalised,
@@ -202,6 +203,20 @@ fn no_dollar_topic(stage: &Stage, filter: &str) {
     }
     let found = client.messages();
     client.check(!found.iter().any(|message| message.starts_with('$')), || format!("{filter}: {found:?}"));
+}
+
+/// [MQTT-4.7.2-1] [MQTT-4.7.2-1 of 3.1.1]
+fn retained_dollar_topics_are_matched_by_no_filter_that_begins_with_a_wildcard(stage: &Stage) {
+    let publisher = stage.connect("publisher", |_| ());
+    publisher.retain("$topics/retained", 1, "x");
+    for filter in ["#", "+/retained", "+/#"] {
+        let client = stage.connect("subscriber", |_| ());
+        client.subscribe(filter, 0);
+        let found = client.messages();
+        client
+            .check(!found.iter().any(|message| message.starts_with('$')), || format!("{filter}: {found:?}"));
+    }
+    publisher.retain("$topics/retained", 1, "");
 }
 
 /// [MQTT-4.7.2-1] keeps nothing else away. [MQTT-4.7.2-1 of 3.1.1]
