@@ -153,6 +153,19 @@ fn a_month_passes_for_a_client_on_a_socket() {
 }
 
 #[test]
+fn who_connects_after_a_month_is_not_late() {
+    let broker = TestBroker::builder().manual_clock().start();
+    for _ in 0..500 {
+        broker.connect("b", V5, |_| ()).disconnect();
+        broker.advance(Duration::from_hours(30 * 24));
+        let client = Client::tcp(broker.address(), "a", V5, &Transcript::default()).unwrap();
+        client.connect("a", |_| ());
+        client.accepted();
+        client.disconnect();
+    }
+}
+
+#[test]
 fn users_and_features_of_real_servers() {
     let broker = TestBroker::builder()
         .user("ada", "secret")
