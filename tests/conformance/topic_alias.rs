@@ -44,7 +44,7 @@ fn every_alias_up_to_the_maximum_works(stage: &Stage) {
 fn an_alias_stands_for_the_topic_it_was_set_to_last(stage: &Stage) {
     let subscriber = stage.connect("s", |_| ());
     subscriber.subscribe("alias/last/+", 0);
-    let (publisher, maximum) = connect_for_aliases(stage, "p");
+    let (publisher, _) = connect_for_aliases(stage, "p");
     for topic in ["alias/last/a", "alias/last/b"] {
         publisher.publish_with(topic, 1, "set", with_alias(1));
         subscriber.expect(&format!("PUBLISH {topic}=set"));
@@ -62,7 +62,7 @@ fn an_alias_stands_for_the_topic_it_was_set_to_last(stage: &Stage) {
 fn an_alias_is_the_affair_of_one_client(stage: &Stage) {
     let subscriber = stage.connect("s", |_| ());
     subscriber.subscribe("alias/own/+", 0);
-    let (first, maximum) = connect_for_aliases(stage, "p1");
+    let (first, _) = connect_for_aliases(stage, "p1");
     let (second, _) = connect_for_aliases(stage, "p2");
     first.publish_with("alias/own/a", 1, "set", with_alias(1));
     subscriber.expect("PUBLISH alias/own/a=set");
