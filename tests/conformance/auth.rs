@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use columba_testkit::codec::Packet;
 use columba_testkit::{Client, ReasonCode};
 
-use crate::authenticator::{ANSWER, ASK_AGAIN, METHOD, QUESTION, REFUSE, WELCOME};
+use crate::authenticator::{self, ANSWER, ASK_AGAIN, METHOD, QUESTION, REFUSE, WELCOME};
 use crate::stage::{Group, Stage, tests};
 use crate::steps::{EITHER_ERROR, MALFORMED, ends, is_refused};
 
@@ -15,7 +15,7 @@ pub(crate) const TESTS: &[Group] = &[
         without_a_method_connack_names_none,
         auth_without_a_method_ends_the_connection,
     ),
-    tests!(ONLY_5, |config| config.authenticate = true =>
+    tests!(ONLY_5 =>
         another_method_than_the_brokers_is_refused,
         the_broker_asks_for_more_with_continue_authentication,
         the_right_answer_lets_the_client_in,
@@ -35,7 +35,8 @@ pub(crate) const TESTS: &[Group] = &[
         failing_to_authenticate_again_at_once_ends_the_connection,
         failing_to_authenticate_again_later_ends_the_connection,
         messages_go_on_while_a_client_authenticates_again,
-    ),
+    )
+    .asking(authenticator::verdict),
 ];
 
 /// What CONNACK may say to a client whose authentication fails.

@@ -8,7 +8,7 @@ use columba_testkit::codec::{Packet, Publish};
 use columba_testkit::columba::FullQueue;
 use columba_testkit::{Client, ReasonCode, Received, name, persistent, will};
 
-use crate::authenticator::{ANSWER, METHOD, QUESTION};
+use crate::authenticator::{self, ANSWER, METHOD, QUESTION};
 use crate::stage::{Group, Stage, tests};
 use crate::steps::{at, delivered, ends, is_refused, lasting, own};
 
@@ -42,10 +42,11 @@ pub(crate) const TESTS: &[Group] = &[
         a_publish_at_qos_2_is_never_answered_with_puback,
         retained_messages_have_subscription_identifiers,
     ),
-    tests!(ONLY_5, |config| config.authenticate = true =>
+    tests!(ONLY_5 =>
         authentication_cannot_be_skipped_by_going_on,
         authentication_cannot_be_skipped_by_declaring_success,
-    ),
+    )
+    .asking(authenticator::verdict),
 ];
 
 /// A router that cuts topics at bytes ends in the middle of a character. [MQTT-4.7.3-4] [MQTT-4.7.3-4 of 3.1.1]

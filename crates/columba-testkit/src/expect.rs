@@ -10,7 +10,7 @@ use columba::{ClientInfo, QoS, ReasonCode, SubscriptionInfo, TopicFilter, TopicN
 use crate::transcript::{Direction, Entry, Transcript, What};
 
 /// Something that is so or not yet. Made by [`published`], [`delivered`], [`connected`], [`disconnected`], [`subscribed`],
-/// [`session`] and [`sequence`].
+/// [`session`], [`sequence`] and [`FaultHandle::happened`](crate::FaultHandle::happened).
 #[must_use = "a condition is checked by `expect`"]
 pub struct Condition {
     text: String,
@@ -137,6 +137,14 @@ pub fn sequence(client: &str, packets: &[&str]) -> Condition {
 impl Condition {
     fn new(text: String, check: impl Fn(&View<'_>) -> Result<(), String> + Send + 'static) -> Self {
         Self { text, client: None, check: Box::new(check) }
+    }
+
+    /// A fault has happened so often.
+    pub(crate) fn happened(times: u64, hits: impl Fn() -> u64 + Send + 'static) -> Self {
+        Self::new(format!("a fault to happen {times} times"), move |_| match hits() {
+            hits if hits >= times => Ok(()),
+            hits => Err(format!("it has happened {hits} times")),
+        })
     }
 
     /// What is there instead, for a person.

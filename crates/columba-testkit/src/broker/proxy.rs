@@ -60,6 +60,14 @@ impl Connection {
         result
     }
 
+    /// Cuts it, and says so in the transcript.
+    pub(super) fn cut(&self, now: Duration) {
+        self.change(|line| {
+            line.note(now, Direction::ToBroker, "cut");
+            line.cut(now);
+        });
+    }
+
     /// When the next thing arrives.
     pub(super) fn next_arrival(&self) -> Option<Duration> {
         let line = self.line();
@@ -185,6 +193,8 @@ impl<T: Transport> End<T> {
                     break;
                 }
                 Cargo::End => self.closes = true,
+                // No goodbye: over WebSocket there would be a close frame.
+                Cargo::Cut => self.transport = None,
             }
         }
         busy

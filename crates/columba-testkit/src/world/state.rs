@@ -315,7 +315,7 @@ impl State {
             match cargo {
                 Cargo::Bytes(bytes) if link.client_open => link.delivered.extend_from_slice(&bytes),
                 Cargo::Bytes(_) => {}
-                Cargo::End => link.client_open = false,
+                Cargo::End | Cargo::Cut => link.client_open = false,
             }
             if link.broker_open && !link.line.is_full(Direction::ToClient) {
                 self.serve(at);
@@ -335,7 +335,7 @@ impl State {
                 link.input.extend_from_slice(&bytes);
                 self.feed(at);
             }
-            Cargo::End => {
+            Cargo::End | Cargo::Cut => {
                 link.broker_open = false;
                 let key = link.key;
                 self.brokers[link.broker].core.close(self.now, key, CloseCause::Transport);
