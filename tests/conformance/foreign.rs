@@ -48,6 +48,14 @@ impl Reach {
             Self::WebSocket(url) => Client::ws(url, name, version, transcript),
         }
     }
+
+    /// `ws://HOST:PORT/PATH`, if that is the way.
+    pub(crate) fn websocket(&self) -> Option<&str> {
+        match self {
+            Self::WebSocket(url) => Some(url),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl Home {
@@ -105,6 +113,10 @@ impl Foreign {
             Ok(client) => client,
             Err(error) => panic!("the broker takes no connection: {error}"),
         }
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.home.reach
     }
 
     pub(crate) fn conversation(&self) -> String {

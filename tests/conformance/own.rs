@@ -87,6 +87,10 @@ impl Own {
         }
     }
 
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     pub(crate) fn conversation(&self) -> String {
         self.transcript.tail()
     }

@@ -182,6 +182,15 @@ impl Stage {
         }
     }
 
+    /// Where the broker takes WebSocket connections; `None` is Columba where it takes none.
+    pub(crate) fn websocket(&self) -> Option<&str> {
+        match &self.place {
+            Place::Simulated(_) => None,
+            Place::Own(broker) => broker.reach().websocket(),
+            Place::Foreign(broker) => broker.reach().websocket().or_else(|| not_run("needs a WebSocket")),
+        }
+    }
+
     /// What was said so far.
     pub(crate) fn conversation(&self) -> String {
         match &self.place {

@@ -2,13 +2,12 @@
 //! bytes, which hide nothing.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use columba_testkit::Version;
 use columba_testkit::codec::Publish;
-use columba_testkit::name;
+use columba_testkit::{TestBroker, Version, name};
 
 use crate::stage::{Group, Stage, tests};
 use crate::steps::raw_subscribe;
@@ -213,26 +212,17 @@ fn selects_mqtt(stage: &Stage, offer: &str) {
     socket.connack();
 }
 
-/// Where the broker takes WebSocket connections, at the path `/mqtt`.
-fn address(_: &Stage) -> SocketAddr {
-    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
-    *ADDRESS.get_or_init(|| {
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let broker =
-                    columba_testkit::columba::tokio::start(columba_testkit::columba::Broker::builder());
-                let tcp = columba_net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                let listener = columba_net::WsListener::new(tcp);
-                send.send(listener.local_addr()).expect("the test waits");
-                broker.serve(listener).expect("the broker is there");
-                std::future::pending::<()>().await;
-            });
-        });
-        receive.recv_timeout(PATIENCE).expect("the broker starts")
-    })
+/// Host and port of the broker, and the path of MQTT there.
+fn address(stage: &Stage) -> (String, String) {
+    let url = stage.websocket().map_or_else(listener, str::to_owned);
+    let (address, path) = url.trim_start_matches("ws://").split_once('/').expect("there is a path");
+    (address.to_owned(), format!("/{path}"))
+}
+
+/// The same broker for all tests in places without a WebSocket of their own.
+fn listener() -> String {
+    static BROKER: OnceLock<TestBroker> = OnceLock::new();
+    BROKER.get_or_init(TestBroker::start).ws_url()
 }
 
 fn connect(stage: &Stage) -> Vec<u8> {
@@ -267,11 +257,11 @@ struct Socket {
 impl Socket {
     /// Sends the request with this offer, and returns what it is answered with, up to the empty line.
     fn request(stage: &Stage, offer: &str) -> (Self, String) {
-        let address = address(stage);
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the broker listens");
+        let (address, path) = address(stage);
+        let mut stream = TcpStream::connect(&address).expect("the broker listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
         let request = format!(
-            "GET /mqtt HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
         );
         stream.write_all(request.as_bytes()).expect("the broker takes it");
