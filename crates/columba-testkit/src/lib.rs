@@ -18,7 +18,7 @@ pub use crate::client::{Client, level, name};
 pub use crate::describe::describe;
 pub use crate::received::Received;
 pub use crate::transcript::{Direction, Entry, Transcript, What};
-pub use crate::world::{SimulatedBroker, World, WorldOptions};
+pub use crate::world::{Edge, EdgeEvent, SimulatedBroker, World, WorldOptions};
 
 use columba::TopicName;
 use columba::codec::{Connect, MessageProperties, Will};

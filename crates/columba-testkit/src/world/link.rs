@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use columba::Version;
+use columba::codec::FixedHeader;
 use columba::core::{ConnectionKey, Time};
 
 use crate::promises::Promises;
@@ -31,6 +32,8 @@ pub(super) struct Link {
     pub(super) down: Lane,
     /// What the broker may send here.
     pub(super) promises: Promises,
+    /// The beginning of a packet from the client that has not arrived whole.
+    partial: BytesMut,
 }
 
 /// One direction.
@@ -61,6 +64,26 @@ impl Link {
             up: Lane::default(),
             down: Lane::default(),
             promises: Promises::new(version),
+            partial: BytesMut::new(),
+        }
+    }
+
+    /// Tells the promises what has arrived from the client, packet by packet however it was split.
+    pub(super) fn promise(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        loop {
+            match FixedHeader::read(&self.partial, usize::MAX) {
+                Ok(Some(header)) if header.total() <= self.partial.len() => {
+                    let packet = self.partial.split_to(header.total());
+                    self.promises.sent(&packet);
+                }
+                Ok(_) => return,
+                Err(_) => {
+                    self.promises.sent(&self.partial);
+                    self.partial.clear();
+                    return;
+                }
+            }
         }
     }
 

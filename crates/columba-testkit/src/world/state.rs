@@ -8,6 +8,7 @@ use columba::codec::{Connect, FixedHeader, Packet, Publish};
 use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
 use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Version};
 
+use super::edge::{Edge, EdgeEvent};
 use super::link::{Link, Parcel};
 use super::{WorldOptions, seed_of};
 use crate::rng::Rng;
@@ -26,6 +27,8 @@ pub(super) struct State {
     rng: Rng,
     latency: (Duration, Duration),
     output: Chunks,
+    /// What passes the brokers' ends of links, if somebody wants to know.
+    pub(super) edges: Option<Vec<EdgeEvent>>,
 }
 
 pub(super) struct Broker {
@@ -51,6 +54,7 @@ impl State {
             rng: Rng::new(options.seed),
             latency: options.latency,
             output: Chunks::new(),
+            edges: None,
         }
     }
 
@@ -267,14 +271,16 @@ impl State {
         }
         match parcel {
             Parcel::Bytes(bytes) => {
-                each_packet(&bytes, |packet| link.promises.sent(packet));
+                link.promise(&bytes);
                 link.input.extend_from_slice(&bytes);
+                self.pass(at, || Edge::Arrived(bytes));
                 self.feed(at);
             }
             Parcel::End => {
                 link.broker_open = false;
-                let key = link.key;
-                self.brokers[link.broker].core.close(self.now, key, CloseCause::Transport);
+                let (broker, key) = (link.broker, link.key);
+                self.pass(at, || Edge::Ended);
+                self.brokers[broker].core.close(self.now, key, CloseCause::Transport);
             }
         }
     }
@@ -312,6 +318,7 @@ impl State {
     /// The broker sends.
     fn transmit(&mut self, at: usize, bytes: Vec<u8>) {
         self.record(at, Direction::ToClient, &bytes);
+        self.pass(at, || Edge::Sent(bytes.clone()));
         let arrival = self.arrival();
         let link = &mut self.links[at];
         let version = link.version;
@@ -332,6 +339,7 @@ impl State {
     /// The broker has closed a connection.
     fn end(&mut self, at: usize, what: &'static str) {
         self.note(at, Direction::ToClient, what);
+        self.pass(at, || Edge::Closed);
         let arrival = self.arrival();
         let link = &mut self.links[at];
         link.broker_open = false;
@@ -350,6 +358,13 @@ impl State {
             what: What::Packet { version, bytes: Bytes::copy_from_slice(bytes) },
             fate: None,
         });
+    }
+
+    fn pass(&mut self, link: usize, edge: impl FnOnce() -> Edge) {
+        let at = self.elapsed();
+        if let Some(edges) = &mut self.edges {
+            edges.push(EdgeEvent { at, link, edge: edge() });
+        }
     }
 
     fn note(&self, link: usize, direction: Direction, what: &'static str) {
