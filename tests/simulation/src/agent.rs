@@ -187,7 +187,8 @@ impl Agent {
         let items: Vec<_> = filters
             .iter()
             .map(|item| {
-                let mut options = SubscriptionOptions { qos: level(item.qos), ..SubscriptionOptions::default() };
+                let mut options =
+                    SubscriptionOptions { qos: level(item.qos), ..SubscriptionOptions::default() };
                 if self.version == Version::V5 {
                     options.no_local = item.no_local;
                     options.retain_as_published = item.retain_as_published;

@@ -7,9 +7,8 @@ use crate::op::{Answer, Connect, Filter, Op, Publish, Script, Setup, Will};
 use crate::rng::Rng;
 
 const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "b", "b/c", "a//b", "$x/y", "s/1"];
-const FILTERS: [&str; 14] = [
-    "#", "+", "a", "a/b", "a/+", "a/#", "+/b", "b/c", "+/+/+", "$x/#", "s/+", "a/b/#", "b", "+/c",
-];
+const FILTERS: [&str; 14] =
+    ["#", "+", "a", "a/b", "a/+", "a/#", "+/b", "b/c", "+/+/+", "$x/#", "s/+", "a/b/#", "b", "+/c"];
 const SHARED: [&str; 6] =
     ["$share/g/a/b", "$share/g/a/#", "$share/h/a/b", "$share/g/+", "$share/g/#", "$share/h/s/1"];
 const VERSIONS: [Version; 5] = [Version::V3_1, Version::V3_1_1, Version::V5, Version::V5, Version::V5];
@@ -33,9 +32,12 @@ struct Theme {
 
 struct Generator {
     rng: Rng,
-    clients: usize,
+    versions: Vec<Version>,
     theme: Theme,
+    /// Counts messages.
     message: u32,
+    /// Counts SUBSCRIBE packets.
+    subscriptions: u32,
 }
 
 /// The workload of a seed.
@@ -45,7 +47,8 @@ pub fn generate(seed: u64) -> Script {
     let setup = setup(&mut rng, clients);
     let theme = theme(&mut rng);
     let steps = rng.pick(&[15, 30, 30, 60, 60, 120]);
-    let mut generator = Generator { rng, clients, theme, message: 0 };
+    let mut generator =
+        Generator { rng, versions: setup.versions.clone(), theme, message: 0, subscriptions: 0 };
     let mut ops: Vec<Op> = Vec::new();
     for client in 0..clients {
         ops.push(generator.connect(client));
@@ -109,14 +112,15 @@ impl Generator {
             at -= self.theme.weights[kind];
             kind += 1;
         }
-        let client = self.rng.below(self.clients as u64) as usize;
+        let client = self.rng.below(self.versions.len() as u64) as usize;
         match kind {
             0 => self.publish(client),
             1 => self.subscribe(client),
-            2 => Op::Unsubscribe { client, filter: self.filter() },
+            2 => Op::Unsubscribe { client, filter: self.filter(client) },
             3 => Op::Ack { client, count: self.rng.pick(&[1, 1, 2, 5, 100]), latest: self.rng.one_in(4) },
             4 => {
-                let how = [Answer::Promptly, Answer::Promptly, Answer::Later, Answer::Later, Answer::WithError];
+                let how =
+                    [Answer::Promptly, Answer::Promptly, Answer::Later, Answer::Later, Answer::WithError];
                 Op::Answer { client, how: self.rng.pick(&how) }
             }
             5 => self.connect(client),
@@ -139,7 +143,8 @@ impl Generator {
     fn connect(&mut self, client: usize) -> Op {
         let limits = self.theme.limits;
         let rng = &mut self.rng;
-        let session_expiry = rng.pick(&[None, Some(0), Some(5), Some(30), Some(300), Some(u32::MAX), Some(u32::MAX)]);
+        let session_expiry =
+            rng.pick(&[None, Some(0), Some(5), Some(30), Some(300), Some(u32::MAX), Some(u32::MAX)]);
         let connect = Connect {
             client,
             clean: rng.one_in(4),
@@ -186,32 +191,52 @@ impl Generator {
     }
 
     fn subscribe(&mut self, client: usize) -> Op {
-        let count = self.rng.pick(&[1, 1, 1, 2, 3]);
-        let mut filters: Vec<Filter> = Vec::new();
-        for _ in 0..count {
-            let filter = self.filter();
-            if filters.iter().any(|other| other.filter == filter) {
-                continue;
+        let first = self.filter(client);
+        let is_shared = first.starts_with("$share");
+        let mut filters = vec![self.options(first)];
+        for _ in 0..self.rng.pick(&[0, 0, 0, 1, 2]) {
+            let filter = self.filter(client);
+            let is_fit = !is_shared && !filter.starts_with("$share");
+            if is_fit && filters.iter().all(|other| other.filter != filter) {
+                filters.push(self.options(filter));
             }
-            let rng = &mut self.rng;
-            let handling = [RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
-            filters.push(Filter {
-                filter,
-                qos: rng.pick(&[0, 1, 2, 2]).max(self.theme.lowest_qos),
-                no_local: !filter.starts_with("$share") && rng.one_in(5),
-                retain_as_published: rng.one_in(3),
-                retain_handling: rng.pick(&handling),
-            });
         }
-        let id = if self.rng.one_in(2) { Some(1 + self.rng.below(300) as u32) } else { None };
+        // Where there are shared subscriptions, each has an identifier of its own: how else could anybody tell for
+        // which of them a message came?
+        self.subscriptions += 1;
+        let id = if self.theme.shared {
+            Some(self.subscriptions)
+        } else if self.rng.one_in(2) {
+            Some(1 + self.rng.below(300) as u32)
+        } else {
+            None
+        };
         Op::Subscribe { client, id, filters }
     }
 
-    fn filter(&mut self) -> &'static str {
-        if self.theme.shared && self.rng.below(2) == 0 {
-            self.rng.pick(&SHARED)
-        } else {
-            self.rng.pick(&self.theme.filters)
+    fn options(&mut self, filter: &'static str) -> Filter {
+        let rng = &mut self.rng;
+        let handling = [RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
+        Filter {
+            filter,
+            qos: rng.pick(&[0, 1, 2, 2]).max(self.theme.lowest_qos),
+            no_local: !filter.starts_with("$share") && rng.one_in(5),
+            retain_as_published: rng.one_in(3),
+            retain_handling: rng.pick(&handling),
+        }
+    }
+
+    /// Clients of older versions, who have no identifiers, have either shared subscriptions of one filter or others.
+    fn filter(&mut self, client: usize) -> &'static str {
+        let shares = self.theme.shared
+            && match self.versions[client] {
+                Version::V5 => self.rng.one_in(2),
+                _ => client.is_multiple_of(2),
+            };
+        match shares {
+            true if self.versions[client] == Version::V5 => self.rng.pick(&SHARED),
+            true => SHARED[client % SHARED.len()],
+            false => self.rng.pick(&self.theme.filters),
         }
     }
 }

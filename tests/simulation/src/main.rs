@@ -48,7 +48,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut arguments = Arguments { seeds: 2000, from: 0, jobs, seed: None };
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
-        let value = value.replace('_', "").parse::<u64>().map_err(|error| format!("{word} {value}: {error}"))?;
+        let value =
+            value.replace('_', "").parse::<u64>().map_err(|error| format!("{word} {value}: {error}"))?;
         match word.as_str() {
             "--seeds" => arguments.seeds = value,
             "--from" => arguments.from = value,
@@ -70,7 +71,10 @@ fn replay(seed: u64) -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(failure) => {
-            println!("{}\nseed {seed} fails after step {}: {}", failure.transcript, failure.step, failure.complaint);
+            println!(
+                "{}\nseed {seed} fails after step {}: {}",
+                failure.transcript, failure.step, failure.complaint
+            );
             if let Some(text) = explain(seed) {
                 println!("\n{text}");
             }

@@ -31,7 +31,8 @@ pub fn shrink(script: &Script, complaint: &str) -> Script {
 fn kind(complaint: &str) -> String {
     let text = complaint.lines().next().unwrap_or_default();
     let words = text.split_whitespace();
-    let plain = words.filter(|word| word.chars().all(|char| char.is_ascii_alphabetic() || ",:'".contains(char)));
+    let plain =
+        words.filter(|word| word.chars().all(|char| char.is_ascii_alphabetic() || ",:'".contains(char)));
     plain.collect::<Vec<_>>().join(" ")
 }
 
@@ -88,6 +89,11 @@ impl Shrinker {
     }
 
     fn simplify_ops(&mut self) {
+        // They tell for which shared subscription a message came.
+        let keep_ids = self.script.ops.iter().any(|op| match op {
+            Op::Subscribe { filters, .. } => filters.iter().any(|item| item.filter.starts_with("$share")),
+            _ => false,
+        });
         for at in 0..self.script.ops.len() {
             for plainer in plainer(&self.script.ops[at]) {
                 let mut script = self.script.clone();
@@ -95,7 +101,7 @@ impl Shrinker {
                 self.accept(script);
             }
             // One field at a time, each on top of what was accepted before.
-            for plainer in plainer_fields(&self.script.ops[at]) {
+            for plainer in plainer_fields(&self.script.ops[at], keep_ids) {
                 let mut script = self.script.clone();
                 script.ops[at] = plainer;
                 self.accept(script);
@@ -128,7 +134,7 @@ fn plainer(op: &Op) -> Vec<Op> {
 }
 
 /// The same step with one thing plainer.
-fn plainer_fields(op: &Op) -> Vec<Op> {
+fn plainer_fields(op: &Op, keep_ids: bool) -> Vec<Op> {
     let mut found = Vec::new();
     match op {
         Op::Connect(connect) => {
@@ -163,7 +169,9 @@ fn plainer_fields(op: &Op) -> Vec<Op> {
             change(|publish| publish.qos = 0);
         }
         Op::Subscribe { client, id, filters } => {
-            found.push(Op::Subscribe { client: *client, id: None, filters: filters.clone() });
+            if !keep_ids {
+                found.push(Op::Subscribe { client: *client, id: None, filters: filters.clone() });
+            }
             for at in (0..filters.len()).filter(|_| filters.len() > 1) {
                 let mut filters = filters.clone();
                 filters.remove(at);

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use columba_testkit::codec::{
-    Disconnect, FixedHeader, Packet, PacketId, Publish, RetainHandling, Subscribe, SubscriptionId, Unsubscribe,
+    Disconnect, FixedHeader, Packet, PacketId, Publish, RetainHandling, Subscribe, SubscriptionId,
+    Unsubscribe,
 };
 use columba_testkit::{QoS, ReasonCode, Version};
 
@@ -107,14 +108,18 @@ impl Oracle {
                 no_local: options.no_local,
                 retain_as_published: options.retain_as_published,
                 id: subscribe.subscription_id.map(SubscriptionId::get),
-                since,
             };
             let Some(session) = &mut self.sessions[client] else { return };
             let old = session.subscriptions.iter_mut().find(|old| old.filter == subscription.filter);
             let is_new = old.is_none();
             // [MQTT-3.8.4-3]
             match old {
-                Some(old) => *old = subscription.clone(),
+                Some(old) => {
+                    *old = subscription.clone();
+                    if shared(&subscription.filter).is_some() {
+                        session.former_shares.push((subscription.filter.clone(), since));
+                    }
+                }
                 None => session.subscriptions.push(subscription.clone()),
             }
             let wanted = match options.retain_handling {
@@ -150,6 +155,7 @@ impl Oracle {
 
     fn unsubscribed(&mut self, number: usize, client: usize, unsubscribe: &Unsubscribe<'_>) {
         let is_v5 = self.links[number].version == Version::V5;
+        let order = self.next_order();
         let mut codes = Vec::new();
         for filter in &unsubscribe.filters {
             let filter = filter.as_str();
@@ -162,11 +168,11 @@ impl Oracle {
                 due.must = false;
             }
             if existed && shared(filter).is_some() {
+                session.former_shares.push((filter.to_owned(), order));
                 self.leaves_group(client, filter);
             }
             if is_v5 {
-                let code =
-                    if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted };
+                let code = if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted };
                 codes.push(code.code());
             }
         }

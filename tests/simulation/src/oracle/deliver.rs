@@ -7,7 +7,7 @@ use columba_testkit::codec::{Publish, SubscriptionId};
 
 use super::group::Sent;
 use super::link::{Link, Phase};
-use super::session::{Form, Inflight, Message, Micros};
+use super::session::{Due, Form, Inflight, Message, Micros, Subscription};
 use super::{Oracle, Outcome};
 use crate::oracle::lifecycle::SECOND;
 
@@ -103,22 +103,36 @@ impl Oracle {
         let now = self.now;
         let Some(session) = &mut self.sessions[client] else { return Err("there is no session".into()) };
         let mut problem = "nobody is owed it: it is not subscribed to, or was sent already".to_owned();
-        for at in 0..session.due.len() {
-            let due = &session.due[at];
+        let mut fitting = Vec::new();
+        for (at, due) in session.due.iter().enumerate() {
             if due.message.topic != topic || due.message.payload != publish.payload {
                 continue;
             }
             match fits(&due.form, session.version, publish)
                 .and_then(|()| expiry_fits(&due.message, session.version, now, publish))
             {
-                Ok(()) => {
-                    let due = session.due.remove(at);
-                    return Ok((due.message, due.form));
-                }
+                Ok(()) => fitting.push(at),
                 Err(text) => problem = format!("{text} ({:?})", due.form),
             }
         }
-        Err(problem)
+        // Of messages that look the same it is the first that may come after what came before.
+        let comes_next = |&&at: &&usize| {
+            let Due { message, form, .. } = &session.due[at];
+            form.retained || session.latest.is_before(message, form.qos)
+        };
+        let Some(&at) = fitting.iter().find(comes_next).or(fitting.first()) else { return Err(problem) };
+        let due = session.due.remove(at);
+        if !due.must {
+            // And it may be one that must come.
+            let same = |other: &&mut Due| {
+                let Message { topic, payload, .. } = &*other.message;
+                other.must && (topic, payload) == (&due.message.topic, &due.message.payload)
+            };
+            if let Some(other) = session.due.iter_mut().find(same) {
+                other.must = false;
+            }
+        }
+        Ok((due.message, due.form))
     }
 
     fn take_shared(
@@ -127,39 +141,38 @@ impl Oracle {
         topic: &str,
         publish: &Publish<'_>,
     ) -> Result<(Rc<Message>, Form, Option<String>), ()> {
-        let now = self.now;
         let Some(session) = &self.sessions[client] else { return Err(()) };
-        for at in 0..self.shared.len() {
-            let shared = &self.shared[at];
-            let message = shared.message.clone();
-            if message.topic != topic || message.payload != publish.payload || shared.finished || shared.is_held() {
-                continue;
-            }
+        let candidates = || {
+            self.shared.iter().enumerate().filter(|(_, shared)| {
+                let Message { topic: of, payload, .. } = &*shared.message;
+                let is_free = !shared.finished && !shared.is_held();
+                is_free && of == topic && *payload == publish.payload
+            })
+        };
+        let now = self.now;
+        let fresh = |message: &Message| expiry_fits(message, session.version, now, publish).is_ok();
+        let member = candidates().find(|(_, shared)| {
             let subscription = session.subscription(&shared.share);
-            let mut form = Form { qos: publish.qos as u8, retain: None, ids: Vec::new(), retained: false };
-            // What was handed to it before the subscription changed or ended may look otherwise.
-            if let Some(subscription) = subscription.filter(|it| it.since < message.order) {
-                form.qos = message.qos.min(subscription.qos);
-                form.retain = Some(subscription.retain_as_published && message.retain);
-                form.ids = subscription.id.into_iter().collect();
-                if fits(&form, session.version, publish).is_err() {
-                    continue;
-                }
-            } else if publish.qos as u8 > message.qos {
-                continue;
-            }
-            if expiry_fits(&message, session.version, now, publish).is_err() {
-                continue;
-            }
-            form.ids = ids(publish);
-            form.retain = Some(publish.retain);
-            let shared = &mut self.shared[at];
-            shared.sent.push(Sent { client, given_up: false });
-            // [MQTT-4.8.2-5]
-            shared.finished = publish.qos as u8 != 1;
-            return Ok((message, form, Some(shared.share.clone())));
-        }
-        Err(())
+            subscription.is_some_and(|it| fits_shared(it, &shared.message, session.version, publish))
+                && fresh(&shared.message)
+        });
+        // What was handed to it before the subscription changed or ended may come still, and look otherwise.
+        let former = || {
+            candidates().find(|(_, shared)| {
+                let changed = session.former_shares.iter().rfind(|(share, _)| *share == shared.share);
+                changed.is_some_and(|&(_, when)| when > shared.message.order)
+                    && publish.qos as u8 <= shared.message.qos
+                    && fresh(&shared.message)
+            })
+        };
+        let at = member.or_else(former).ok_or(())?.0;
+        let shared = &mut self.shared[at];
+        shared.sent.push(Sent { client, given_up: false });
+        // [MQTT-4.8.2-5]
+        shared.finished = publish.qos as u8 != 1;
+        let form =
+            Form { qos: publish.qos as u8, retain: Some(publish.retain), ids: ids(publish), retained: false };
+        Ok((shared.message.clone(), form, Some(shared.share.clone())))
     }
 
     fn note_sent(
@@ -210,6 +223,22 @@ fn topic(link: &mut Link, publish: &Publish<'_>) -> Result<String, String> {
     }
 }
 
+/// Whether the packet looks as it should for this shared subscription.
+fn fits_shared(
+    subscription: &Subscription,
+    message: &Message,
+    version: Version,
+    publish: &Publish<'_>,
+) -> bool {
+    let form = Form {
+        qos: message.qos.min(subscription.qos),
+        retain: Some(subscription.retain_as_published && message.retain),
+        ids: subscription.id.into_iter().collect(),
+        retained: false,
+    };
+    fits(&form, version, publish).is_ok()
+}
+
 /// Whether the packet looks as it should.
 fn fits(form: &Form, version: Version, publish: &Publish<'_>) -> Outcome {
     if publish.qos as u8 != form.qos {
@@ -245,4 +274,3 @@ fn expiry_fits(message: &Message, version: Version, now: Micros, publish: &Publi
     };
     if right { Ok(()) } else { Err(format!("{left:?} µs are left of its time [MQTT-3.3.2-6]")) }
 }
-

@@ -50,16 +50,7 @@ impl Oracle {
         for member in self.members(&shared.share) {
             let qos = member.subscription(&shared.share).map_or(0, |subscription| subscription.qos);
             let most = member.link.map_or(usize::MAX, |link| self.links[link].maximum_packet_size);
-            let is_ambiguous = member
-                .subscriptions
-                .iter()
-                .filter(|other| other.filter != shared.share)
-                .any(|other| {
-                    let inner = super::filter::shared(&other.filter).unwrap_or(&other.filter);
-                    super::filter::matches(inner, &shared.message.topic)
-                });
-            // With another subscription that matches, nobody can tell what was sent for which.
-            shared.excused |= qos == 0 || most < usize::MAX || is_ambiguous;
+            shared.excused |= qos == 0 || most < usize::MAX;
         }
     }
 
@@ -118,9 +109,8 @@ impl Oracle {
     /// Where there is no member, nobody is owed anything.
     fn forget_empty_groups(&mut self) {
         let sessions = &self.sessions;
-        let has_members = |share: &str| {
-            sessions.iter().flatten().any(|session| session.subscription(share).is_some())
-        };
+        let has_members =
+            |share: &str| sessions.iter().flatten().any(|session| session.subscription(share).is_some());
         for shared in &mut self.shared {
             // What was handed to a member before may still come.
             shared.excused |= !has_members(&shared.share);

@@ -4,9 +4,9 @@
 use columba_testkit::ReasonCode;
 use columba_testkit::codec::Connect;
 
-use super::Oracle;
 use super::link::{Answer, Phase};
 use super::session::{Micros, Session, Will};
+use super::{Oracle, PUBREL_ORDER_IS_LOST, PUBREL_WAITS_FOR_ROOM};
 
 pub(super) const SECOND: Micros = 1_000_000;
 
@@ -42,7 +42,8 @@ impl Oracle {
         link.phase = Phase::Live;
         link.keep_alive = Micros::from(connect.keep_alive) * SECOND;
         link.receive_maximum = properties.receive_maximum.map_or(65_535, |most| most.get().into());
-        link.maximum_packet_size = properties.maximum_packet_size.map_or(usize::MAX, |most| most.get() as usize);
+        link.maximum_packet_size =
+            properties.maximum_packet_size.map_or(usize::MAX, |most| most.get() as usize);
         let present = self.sessions[client].is_some();
         link.answers.push(Answer::ConnAck { present });
         let session = self.sessions[client].get_or_insert_with(|| Session::new(connect.version));
@@ -73,7 +74,12 @@ impl Oracle {
         let link = &mut self.links[number];
         let mut released: Vec<_> =
             session.inflight.iter().filter_map(|sent| sent.received.map(|order| (order, sent.id))).collect();
-        released.sort_unstable();
+        if !PUBREL_ORDER_IS_LOST {
+            released.sort_unstable();
+        }
+        let published = session.inflight.len() - released.len();
+        link.late_pubrels =
+            PUBREL_WAITS_FOR_ROOM && published > link.receive_maximum.min(self.setup.inflight.into());
         link.answers.extend(released.into_iter().map(|(_, id)| Answer::PubRel { id }));
         self.excuse_too_large(client);
         self.excuse_all_shared();
@@ -128,8 +134,8 @@ impl Oracle {
         let wills = sessions().filter_map(|(client, session)| {
             Some((session.as_ref()?.will.as_ref()?.at?, Timer::Will(client)))
         });
-        let ends =
-            sessions().filter_map(|(client, session)| Some((session.as_ref()?.ends?, Timer::Session(client))));
+        let ends = sessions()
+            .filter_map(|(client, session)| Some((session.as_ref()?.ends?, Timer::Session(client))));
         deadlines.chain(wills).chain(ends).min_by_key(|&(at, _)| at)
     }
 

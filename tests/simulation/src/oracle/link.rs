@@ -25,6 +25,8 @@ pub(super) struct Link {
     /// Topics by alias, from the client and to it.
     pub(super) aliases_in: BTreeMap<u16, String>,
     pub(super) aliases_out: BTreeMap<u16, String>,
+    /// PUBRELs of an earlier connection may come late: see [`PUBREL_WAITS_FOR_ROOM`](super::PUBREL_WAITS_FOR_ROOM).
+    pub(super) late_pubrels: bool,
     /// The latest message sent on this connection, again or not.
     pub(super) latest: Latest,
     pub(super) closed: bool,
@@ -42,14 +44,32 @@ pub(super) enum Phase {
 /// Something the broker has to send.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
-    ConnAck { present: bool },
+    ConnAck {
+        present: bool,
+    },
     /// With whether somebody gets the message.
-    PubAck { id: u16, matched: bool },
-    PubRec { id: u16, matched: bool },
-    PubRel { id: u16 },
-    PubComp { id: u16 },
-    SubAck { id: u16, codes: Vec<u8> },
-    UnsubAck { id: u16, codes: Vec<u8> },
+    PubAck {
+        id: u16,
+        matched: bool,
+    },
+    PubRec {
+        id: u16,
+        matched: bool,
+    },
+    PubRel {
+        id: u16,
+    },
+    PubComp {
+        id: u16,
+    },
+    SubAck {
+        id: u16,
+        codes: Vec<u8>,
+    },
+    UnsubAck {
+        id: u16,
+        codes: Vec<u8>,
+    },
     PingResp,
 }
 
@@ -67,6 +87,7 @@ impl Link {
             maximum_packet_size: usize::MAX,
             aliases_in: BTreeMap::new(),
             aliases_out: BTreeMap::new(),
+            late_pubrels: false,
             latest: Latest::default(),
             closed: false,
         }
@@ -80,7 +101,11 @@ impl Link {
     /// The broker has sent this answer: each kind comes in the order of the questions.
     pub(super) fn answered(&mut self, packet: &Packet<'_>) -> Result<Answer, String> {
         let kind = packet.packet_type();
-        let Some(at) = self.answers.iter().position(|answer| answer.kind() == kind) else {
+        let same = |answer: &Answer| match (answer, packet) {
+            (Answer::PubRel { id }, Packet::PubRel(ack)) if self.late_pubrels => ack.packet_id.get() == *id,
+            _ => answer.kind() == kind,
+        };
+        let Some(at) = self.answers.iter().position(same) else {
             return Err(format!("{}: nobody has asked for it", describe(packet)));
         };
         let answer = self.answers.remove(at);

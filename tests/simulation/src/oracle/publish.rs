@@ -3,9 +3,7 @@
 use std::rc::Rc;
 
 use columba_testkit::Version;
-use columba_testkit::codec::{
-    List, MessageProperties, PacketId, Publish, QoS, SubscriptionId, TopicName,
-};
+use columba_testkit::codec::{List, MessageProperties, PacketId, Publish, QoS, SubscriptionId, TopicName};
 
 use super::Oracle;
 use super::filter::{matches, shared};
@@ -86,11 +84,13 @@ impl Oracle {
             // What waits for shared subscriptions is not known, so nothing is where there are some.
             let unknown = session.subscriptions.iter().any(|other| shared(&other.filter).is_some());
             let is_full = session.due.len() >= limit;
-            if is_full && self.setup.drop_oldest && limit > 0 && !unknown {
+            // In which order retained messages come, and so which of them go, nobody says.
+            let any_goes = self.setup.drop_oldest || due.form.retained;
+            if is_full && any_goes {
                 session.due.iter_mut().for_each(|due| due.must = false);
-            } else if is_full || unknown {
-                due.must = false;
             }
+            let is_last = self.setup.drop_oldest && limit > 0 && !due.form.retained;
+            due.must &= !unknown && (!is_full || is_last);
         }
         session.due.push(due);
         if session.link.is_some() {

@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) ends: Option<Micros>,
     pub(super) will: Option<Will>,
     pub(super) subscriptions: Vec<Subscription>,
+    /// Shared subscriptions that were changed or ended, with the place of that in the order of messages.
+    pub(super) former_shares: Vec<(String, u64)>,
     /// Not sent yet.
     pub(super) due: Vec<Due>,
     /// Sent and not acknowledged, in the order of first sending.
@@ -64,8 +66,6 @@ pub(super) struct Subscription {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<u32>,
-    /// Place of its last change in the order of messages.
-    pub(super) since: u64,
 }
 
 /// A message that a session is to get.
@@ -117,6 +117,7 @@ impl Session {
             ends: None,
             will: None,
             subscriptions: Vec::new(),
+            former_shares: Vec::new(),
             due: Vec::new(),
             inflight: Vec::new(),
             incoming: BTreeSet::new(),
@@ -153,24 +154,28 @@ impl Message {
 impl Latest {
     /// Whether `message` may come after what came before; notes that it did. [MQTT-4.6.0-6]
     pub(super) fn follows(&mut self, message: &Message, qos: u8) -> bool {
-        let order = message.order;
-        let known = self.0.iter_mut().find(|((publisher, topic, published, delivered), _)| {
+        let follows = self.is_before(message, qos);
+        match self.find(message, qos) {
+            Some(at) => self.0[at].1 = self.0[at].1.max(message.order),
+            None => {
+                let key = (message.publisher, message.topic.clone(), message.qos, qos);
+                self.0.push((key, message.order));
+            }
+        }
+        follows
+    }
+
+    /// Whether it came before `message` was published.
+    pub(super) fn is_before(&self, message: &Message, qos: u8) -> bool {
+        self.find(message, qos).is_none_or(|at| self.0[at].1 < message.order)
+    }
+
+    fn find(&self, message: &Message, qos: u8) -> Option<usize> {
+        self.0.iter().position(|((publisher, topic, published, delivered), _)| {
             *publisher == message.publisher
                 && *topic == message.topic
                 && *published == message.qos
                 && *delivered == qos
-        });
-        match known {
-            Some((_, latest)) if *latest >= order => false,
-            Some((_, latest)) => {
-                *latest = order;
-                true
-            }
-            None => {
-                let key = (message.publisher, message.topic.clone(), message.qos, qos);
-                self.0.push((key, order));
-                true
-            }
-        }
+        })
     }
 }

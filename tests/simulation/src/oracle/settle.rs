@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use columba_testkit::World;
 
-use super::link::{Link, Phase};
+use super::link::{Answer, Link, Phase};
 use super::session::Session;
 use super::{Oracle, Outcome};
 
@@ -25,7 +25,9 @@ impl Oracle {
         for (number, link) in self.links.iter().enumerate().filter(|(number, _)| !stalled.contains(number)) {
             let lingers = matches!(link.phase, Phase::Over(Some(_))) && !link.closed;
             if lingers {
-                return Err(format!("connection {number} is over, and the broker has not closed it: {link:?}"));
+                return Err(format!(
+                    "connection {number} is over, and the broker has not closed it: {link:?}"
+                ));
             }
         }
         self.settled_groups(stalled)
@@ -33,15 +35,19 @@ impl Oracle {
 
     fn settled_session(&self, session: &Session, number: usize) -> Outcome {
         let link = &self.links[number];
-        if let Some(answer) = link.answers.first() {
+        let has_room = self.has_room(session, link);
+        let may_wait =
+            |answer: &&Answer| link.late_pubrels && !has_room && matches!(answer, Answer::PubRel { .. });
+        if let Some(answer) = link.answers.iter().find(|answer| !may_wait(answer)) {
             return Err(format!("the broker has not answered: {answer:?}"));
         }
-        if !self.has_room(session, link) {
+        if !has_room {
             return Ok(());
         }
-        let not_again = session.inflight.iter().find(|sent| {
-            sent.received.is_none() && !sent.loose && sent.link != number
-        });
+        let not_again = session
+            .inflight
+            .iter()
+            .find(|sent| sent.received.is_none() && !sent.loose && sent.link != number);
         if let Some(sent) = not_again {
             return Err(format!("#{} {} is not sent again [MQTT-4.4.0-1]", sent.id, sent.message.text()));
         }
@@ -90,7 +96,9 @@ impl Oracle {
         }
         for (client, session) in self.sessions.iter().enumerate() {
             let found = world.session(&format!("c{client}"));
-            let seen = found.map(|found| (found.connection.is_some(), found.subscriptions, found.incoming, found.has_will));
+            let seen = found.map(|found| {
+                (found.connection.is_some(), found.subscriptions, found.incoming, found.has_will)
+            });
             let expected = session.as_ref().map(|session| {
                 let Session { link, subscriptions, incoming, will, .. } = session;
                 (link.is_some(), subscriptions.len(), incoming.len(), will.is_some())
@@ -115,9 +123,10 @@ impl Oracle {
                 return Err(format!("c{client}: #{} {} does not end", sent.id, sent.message.text()));
             }
         }
-        let left = self.shared.iter().find(|shared| {
-            !shared.excused && !shared.finished && !shared.message.is_expired(self.now)
-        });
+        let left = self
+            .shared
+            .iter()
+            .find(|shared| !shared.excused && !shared.finished && !shared.message.is_expired(self.now));
         match left {
             Some(shared) => Err(format!("{}: {} got lost", shared.share, shared.message.text())),
             None => Ok(()),
