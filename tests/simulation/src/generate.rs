@@ -176,7 +176,8 @@ impl Generator {
     fn publish(&mut self, client: usize) -> Op {
         let rng = &mut self.rng;
         let retain = rng.one_in(4);
-        let empty = retain && rng.one_in(3);
+        // Without a payload nobody can tell messages apart, which matters where it is open who gets one.
+        let empty = retain && !self.theme.shared && rng.one_in(3);
         self.message += 1;
         Op::Publish(Publish {
             client,

@@ -85,7 +85,7 @@ impl Oracle {
         let order = message.order;
         let found = self.shared.iter_mut().find(|it| it.message.order == order && it.share == share);
         let Some(shared) = found else { return Ok(()) };
-        if shared.is_held() {
+        if shared.sent.iter().any(|sent| !sent.given_up && sent.client != client) {
             return Err(format!("another member of {share} has it"));
         }
         if let Some(sent) = shared.sent.iter_mut().rfind(|sent| sent.client == client) {
@@ -151,11 +151,13 @@ impl Oracle {
         };
         let now = self.now;
         let fresh = |message: &Message| expiry_fits(message, session.version, now, publish).is_ok();
-        let member = candidates().find(|(_, shared)| {
+        let members = candidates().filter(|(_, shared)| {
             let subscription = session.subscription(&shared.share);
             subscription.is_some_and(|it| fits_shared(it, &shared.message, session.version, publish))
                 && fresh(&shared.message)
         });
+        // Of messages that look the same rather one that must come.
+        let member = members.min_by_key(|(_, shared)| shared.excused);
         // What was handed to it before the subscription changed or ended may come still, and look otherwise.
         let former = || {
             candidates().find(|(_, shared)| {

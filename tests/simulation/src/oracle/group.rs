@@ -43,6 +43,15 @@ impl Oracle {
         self.sessions.iter().flatten().filter(move |session| session.subscription(share).is_some())
     }
 
+    /// The sessions that may have the message in their queue: members, and who was one when it was published.
+    pub(super) fn holders<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = &'a Session> {
+        let order = shared.message.order;
+        self.sessions.iter().flatten().filter(move |session| {
+            let left = |(share, when): &(String, u64)| *share == shared.share && *when > order;
+            session.subscription(&shared.share).is_some() || session.former_shares.iter().any(left)
+        })
+    }
+
     /// Whether the message may get lost, by whoever is a member at this time.
     pub(super) fn excuse_shared(&self, shared: &mut Shared) {
         let limited = self.setup.queued_messages < 100_000;

@@ -69,7 +69,7 @@ impl Oracle {
                 && !shared.finished
                 && !shared.is_held()
                 && !shared.message.is_expired(self.now)
-                && self.members(&shared.share).all(|member| {
+                && self.holders(shared).all(|member| {
                     let link = member.link.filter(|link| !stalled.contains(link));
                     link.is_some_and(|link| self.has_room(member, &self.links[link]))
                 })
