@@ -84,6 +84,7 @@ impl Oracle {
         match &event.edge {
             Edge::Arrived(bytes) => self.arrived(event.link, bytes),
             Edge::Ended => {
+                self.links[event.link].closed = true;
                 self.end_connection(event.link, None);
                 Ok(())
             }

@@ -66,6 +66,11 @@ impl Oracle {
         shares.dedup();
         let found: Vec<Shared> =
             shares.into_iter().map(|share| Shared::new(share, message.clone())).collect();
+        if !found.is_empty() && self.setup.queued_messages < PLENTY && self.setup.drop_oldest {
+            // It may be for any of them, and take the place of anything.
+            let sessions = self.sessions.iter_mut().flatten();
+            sessions.flat_map(|session| &mut session.due).for_each(|due| due.must = false);
+        }
         let mut matched = false;
         for mut shared in found {
             self.excuse_shared(&mut shared);
