@@ -206,6 +206,7 @@ fn check_share(text: &str) -> Result<usize, TopicError> {
     if name.contains('\0') {
         return Err(TopicError::Null);
     }
+    // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
     if name.is_empty() || name.contains(['+', '#']) {
         return Err(TopicError::ShareName);
     }

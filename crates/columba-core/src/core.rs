@@ -374,6 +374,7 @@ impl Core {
         }
     }
 
+    /// The session that a client id stands for [MQTT-3.1.3-2].
     pub(crate) fn session_of(&self, client_id: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(client_id);
         self.clients.find(hash, |&index| *self.sessions[index].client_id == *client_id).copied()
@@ -437,7 +438,10 @@ impl Core {
         self.mark_ready(index);
     }
 
-    /// Sends an acknowledgement without properties: the one packet that comes once per message.
+    /// Sends an acknowledgement: the one packet that comes once per message. It has no reason string or user
+    /// properties, which the client might not want [MQTT-3.1.2-29] or not have room for [MQTT-3.4.2-2]
+    /// [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2]
+    /// [MQTT-3.7.2-3].
     #[inline]
     pub(crate) fn send_ack(
         &mut self,
@@ -486,6 +490,7 @@ impl Core {
     fn intake(&self, index: u32) -> Intake {
         let connection = &self.connections[index];
         match connection.phase {
+            // What follows a refused CONNECT [MQTT-3.1.4-6] or a DISCONNECT [MQTT-3.14.4-1] is not looked at.
             Phase::Closing => Intake::Closed,
             Phase::Deciding => Intake::Paused,
             _ if connection.control.len() > self.config.limits.output_backlog => Intake::Paused,

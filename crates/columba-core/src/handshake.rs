@@ -36,6 +36,7 @@ impl Core {
             Verdict::Accept(grant) if online => self.reauthenticated(index, grant),
             Verdict::Accept(grant) => self.admit(index, grant),
             Verdict::Continue { data } => self.continue_authentication(index, &data),
+            // The connection ends: before CONNACK [MQTT-4.12.0-4] and on re-authentication [MQTT-4.12.1-2].
             Verdict::Reject { reason, text } => {
                 let packet = if online { PacketType::Disconnect } else { PacketType::ConnAck };
                 let allowed = reason.is_error() && reason.is_valid_in(packet);
@@ -79,8 +80,9 @@ impl Core {
         }
     }
 
-    /// What could not be read before CONNECT was accepted. MQTT 5 clients are told why [MQTT-3.1.4-1]; for others
-    /// there is a code for the wrong version only [MQTT-3.1.2-2 of 3.1.1].
+    /// What could not be read before CONNECT was accepted. MQTT 5 clients are told why [MQTT-3.1.4-1]; for
+    /// others there is a code for the wrong version only [MQTT-3.1.2-2 of 3.1.1], and without a code there is
+    /// no CONNACK [MQTT-3.1.4-1 of 3.1.1] [MQTT-3.2.2-6 of 3.1.1].
     pub(crate) fn refuse_undecoded(&mut self, index: u32, error: &DecodeError) {
         let reason = error.reason_code();
         if reason == ReasonCode::UnsupportedProtocolVersion || self.connections[index].is_v5() {
@@ -118,18 +120,22 @@ impl Core {
         }
     }
 
-    /// What can be refused without knowing who it is [MQTT-3.1.4-2].
+    /// What can be refused without knowing who it is [MQTT-3.1.4-2]. Nothing is asked for that is in no
+    /// standard [MQTT-7.0.0-2 of 3.1.1].
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Fault> {
         let limits = &self.config.limits;
         let id = connect.client_id;
+        // [MQTT-3.1.3-8] [MQTT-3.1.3-9 of 3.1.1]
         let bad_id = |text| Err(Fault::new(ReasonCode::ClientIdentifierNotValid, text));
         if id.is_empty() {
-            // 3.1 has no empty ids; 3.1.1 ties them to a clean session [MQTT-3.1.3-8 of 3.1.1].
+            // 3.1 has no empty ids; 3.1.1 ties them to a clean session [MQTT-3.1.3-7 of 3.1.1]
+            // [MQTT-3.1.3-8 of 3.1.1].
             let resumes = connect.version == Version::V3_1_1 && !connect.clean_start;
             if connect.version == Version::V3_1 || resumes || !self.config.assign_client_ids {
                 return bad_id("an empty client id is not accepted here");
             }
         }
+        // At 23 or more this takes what every broker has to [MQTT-3.1.3-5]; the default is far above.
         if id.len() > limits.client_id_len {
             return bad_id("the client id is too long");
         }
@@ -212,6 +218,7 @@ impl Core {
         if connection.authentication.as_ref().is_some_and(|auth| auth.method.is_none()) {
             connection.authentication = None;
         }
+        // [MQTT-3.1.3-6]; from here on it is as if the client had named it itself [MQTT-3.1.3-7].
         let assigned = connect.client_id.is_empty().then(|| self.new_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let will = match connect
@@ -225,13 +232,15 @@ impl Core {
         };
         let asked = match connect.version {
             Version::V5 => connect.properties.session_expiry.unwrap_or(0),
+            // A clean session ends with its connection [MQTT-3.1.2-6 of 3.1.1], any other stays
+            // [MQTT-3.1.2-4 of 3.1.1].
             _ if connect.clean_start => 0,
             _ => u32::MAX,
         };
         let expiry = asked.min(self.config.maximum_session_expiry.unwrap_or(u32::MAX));
         let response_information = self.config.response_information.clone();
         let mut properties = self.connack_properties(connect, expiry);
-        // [MQTT-3.2.2-16]
+        // [MQTT-3.2.2-16] [MQTT-3.1.3-7]
         properties.assigned_client_id = assigned.as_deref();
         // [MQTT-3.1.2-28]
         let wanted = connect.properties.request_response_information == Some(true);
@@ -239,6 +248,8 @@ impl Core {
         // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
         properties.authentication_data =
             grant.data.as_deref().filter(|_| properties.authentication_method.is_some());
+        // [MQTT-3.1.4-5]; without reason string and user properties, which might be too much for the client
+        // [MQTT-3.2.2-19] [MQTT-3.2.2-20].
         let mut connack = ConnAck { session_present: false, reason: ReasonCode::Success, properties };
         if connack.encoded_len(connect.version) > self.connections[index].maximum_packet_size as usize {
             // [MQTT-3.1.2-24]; and without CONNACK there is nothing else to be sent either [MQTT-3.2.0-1].
@@ -250,6 +261,7 @@ impl Core {
         let entry = &mut self.sessions[session];
         entry.connection = Some(index);
         entry.expiry = expiry;
+        // [MQTT-3.1.2-7]; a will of an earlier connection does not outlast this [MQTT-3.1.2-12 of 3.1.1].
         entry.will = will.map(Box::new);
         entry.inflight.restart();
 
@@ -261,8 +273,10 @@ impl Core {
         connection.last_received = self.now;
         connection.keep_alive = keep_alive;
         connection.expiry_was_zero = asked == 0;
+        // [MQTT-4.9.0-1]
         let receive_maximum = connect.properties.receive_maximum.map_or(u16::MAX, Into::into);
         connection.send_maximum = receive_maximum.min(self.config.limits.inflight);
+        // [MQTT-3.1.2-26] [MQTT-3.3.2-11]; none where the client says nothing of them [MQTT-3.1.2-27].
         let alias_maximum =
             connect.properties.topic_alias_maximum.unwrap_or(0).min(self.config.limits.topic_aliases_out);
         if alias_maximum > 0 {
@@ -277,7 +291,7 @@ impl Core {
         if let Some(deadline) = self.connections[index].keep_alive_deadline() {
             self.arm(index, deadline);
         }
-        // 3.1 has no Session Present.
+        // [MQTT-3.2.2-2] [MQTT-3.2.2-3]; 3.1 has no Session Present.
         connack.session_present = present && connect.version > Version::V3_1;
         self.send(index, &Packet::ConnAck(Box::new(connack)));
         self.emit(EventMask::CLIENTS, |core| Event::Connected {
@@ -304,6 +318,7 @@ impl Core {
             (expiry != connect.properties.session_expiry.unwrap_or(0)).then_some(expiry);
         properties.receive_maximum =
             std::num::NonZeroU16::new(limits.receive_maximum).filter(|n| n.get() < u16::MAX);
+        // [MQTT-3.2.2-9]
         properties.maximum_qos = (config.maximum_qos < QoS::ExactlyOnce).then_some(config.maximum_qos);
         properties.retain_available = off(config.retain_available);
         properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_size);
@@ -316,8 +331,8 @@ impl Core {
         properties
     }
 
-    /// Server Keep Alive replaces what an MQTT 5 client asked for [MQTT-3.1.2-21]; to others the broker cannot say
-    /// so, and is no stricter than they expect.
+    /// Server Keep Alive replaces what an MQTT 5 client asked for [MQTT-3.1.2-21] [MQTT-3.2.2-21]; to others
+    /// the broker cannot say so, and is no stricter than they expect.
     fn effective_keep_alive(&self, connect: &Connect<'_>) -> u16 {
         match self.config.server_keep_alive {
             Some(seconds) if connect.version == Version::V5 => seconds,
@@ -457,6 +472,8 @@ impl Core {
         }
     }
 
+    /// Without reason string and user properties: they might be too much for the client [MQTT-3.15.2-2]
+    /// [MQTT-3.15.2-3].
     fn send_auth(&mut self, index: u32, reason: ReasonCode, method: &str, data: Option<&[u8]>) {
         let auth = Auth {
             reason,

@@ -21,6 +21,7 @@ impl Core {
         if connection.phase == Phase::AwaitingConnect {
             return self.first_frame(index, header, body);
         }
+        // Whatever it is keeps the client alive, PINGREQ if there is nothing else [MQTT-3.1.2-20].
         connection.last_received = self.now;
         if let Err(fault) = self.decoded(index, header, body, frame) {
             self.fail(index, fault);
@@ -160,7 +161,7 @@ impl Core {
             return Ok(publish.topic);
         };
         if alias.get() > self.config.limits.topic_aliases_in {
-            // [MQTT-3.3.2-9]
+            // [MQTT-3.3.2-9] [MQTT-3.2.2-17]; where the maximum is 0, that is any [MQTT-3.2.2-18].
             return Err(Fault::new(
                 ReasonCode::TopicAliasInvalid,
                 "topic alias above the Topic Alias Maximum",
@@ -220,7 +221,8 @@ impl Core {
                 self.report_refusal(&client_id, topic, publish.qos, reason);
                 let v5 = self.connections[index].is_v5();
                 if reason == ReasonCode::QuotaExceeded && !v5 && publish.qos > QoS::AtMostOnce {
-                    // Without a code for "no", an acknowledgement would be a lie: closed, the client sends it again.
+                    // Without a code for "no", an acknowledgement would be a lie: closed, the client sends it
+                    // again [MQTT-4.8.0-2 of 3.1.1].
                     return Err(Fault::new(reason, "no room for the message"));
                 }
                 reason
@@ -229,16 +231,18 @@ impl Core {
         let Some(id) = publish.packet_id else {
             return Ok(());
         };
+        // [MQTT-3.3.4-1]
         match publish.qos {
             QoS::AtMostOnce => {}
-            // [MQTT-4.3.2-4]
+            // [MQTT-4.3.2-4]; the identifier is not kept, so it may come with another message [MQTT-4.3.2-5]
+            // [MQTT-4.3.2-2 of 3.1.1].
             QoS::AtLeastOnce => self.send_ack(index, PacketType::PubAck, id, reason),
             QoS::ExactlyOnce => {
                 // A refusal ends the exchange in MQTT 5 [MQTT-4.3.3-9]; before, it has no words and goes on.
                 if !reason.is_error() || !self.connections[index].is_v5() {
                     self.sessions[session].incoming.insert(id.get());
                 }
-                // [MQTT-4.3.3-8]
+                // [MQTT-4.3.3-8] [MQTT-4.3.3-2 of 3.1.1]
                 self.send_ack(index, PacketType::PubRec, id, reason);
             }
         }
@@ -301,6 +305,7 @@ impl Core {
         let inflight = &mut self.sessions[session].inflight;
         let entry = inflight.get_mut(ack.packet_id).map(|entry| *entry);
         match entry {
+            // Refused or not, it is over [MQTT-4.4.0-2], and no other member's turn [MQTT-4.8.2-6].
             Some(entry) if entry.qos() == QoS::AtLeastOnce => self.complete(index, session, ack.packet_id),
             Some(_) => {
                 return Err(Fault::new(ReasonCode::ProtocolError, "PUBACK for a QoS 2 message"));
@@ -324,7 +329,7 @@ impl Core {
             return Err(Fault::new(ReasonCode::ProtocolError, "PUBREC for a QoS 1 message"));
         }
         if ack.reason.is_error() {
-            // The exchange is over [MQTT-4.4.0-2].
+            // The exchange is over [MQTT-4.4.0-2], and no other member of a group gets it [MQTT-4.8.2-6].
             self.complete(index, session, id);
             return Ok(());
         }
@@ -332,7 +337,7 @@ impl Core {
             // From here on only PUBREL is sent again [MQTT-4.3.3-6], so the message can go.
             self.let_go_sent(session, &delivery);
         }
-        // [MQTT-4.3.3-4]
+        // [MQTT-4.3.3-4]; at once, so in the order of the PUBRECs [MQTT-4.6.0-4].
         self.send_ack(index, PacketType::PubRel, id, ReasonCode::Success);
         Ok(())
     }
@@ -354,6 +359,8 @@ impl Core {
 
     fn handle_pubrel(&mut self, index: u32, ack: &Ack<'_>) {
         let Some(session) = self.connections[index].session else { return };
+        // From here on the identifier stands for another message [MQTT-4.3.3-12]; whether the one it stood
+        // for has expired meanwhile is not asked [MQTT-4.3.3-13].
         let known = self.sessions[session].incoming.remove(ack.packet_id.get());
         let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         // [MQTT-4.3.3-11]

@@ -33,11 +33,12 @@ pub(crate) struct Entry {
     pub(crate) delivery: Delivery,
 }
 
+/// How far the exchange is [MQTT-4.3.2-1 of 3.1.1] [MQTT-4.3.3-1 of 3.1.1].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// PUBLISH sent; PUBACK or PUBREC is due.
+    /// PUBLISH sent; PUBACK [MQTT-4.3.2-3] or PUBREC [MQTT-4.3.3-3] is due.
     Published,
-    /// PUBREL sent; PUBCOMP is due. The message itself is let go.
+    /// PUBREL sent; PUBCOMP is due [MQTT-4.3.3-5]. The message itself is let go.
     Released,
     /// Over.
     Done,
@@ -62,7 +63,8 @@ impl Inflight {
         self.live < u16::MAX as u32
     }
 
-    /// Gives the next free packet identifier to `delivery` and counts it as sent [MQTT-2.2.1-4].
+    /// Gives the next free packet identifier to `delivery` and counts it as sent [MQTT-2.2.1-4]
+    /// [MQTT-4.3.2-1] [MQTT-4.3.3-1]. It is in use until its exchange is over [MQTT-2.3.1-4 of 3.1.1].
     pub(crate) fn push(&mut self, delivery: Delivery) -> PacketId {
         let id = self.next_id();
         let caught_up = self.all_resent();

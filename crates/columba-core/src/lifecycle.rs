@@ -38,6 +38,7 @@ impl Core {
             // [MQTT-3.14.4-3]
             self.discard_will(session);
         }
+        // Nothing more is read [MQTT-3.14.4-1], and the connection closes [MQTT-3.14.4-2].
         self.end(index, Cause::Client(packet.reason));
         Ok(())
     }
@@ -57,6 +58,8 @@ impl Core {
             Phase::AwaitingConnect if matches!(cause, Cause::ConnectTimeout | Cause::Shutdown) => {}
             _ => self.send_refusal(index, reason, text),
         }
+        // Told or not [MQTT-4.13.2-1], nothing follows CONNACK [MQTT-3.2.2-7] [MQTT-3.2.0-2] or DISCONNECT
+        // [MQTT-3.14.4-1] [MQTT-3.14.4-2] but the end.
         self.end(index, cause);
     }
 
@@ -112,6 +115,7 @@ impl Core {
         if expiry == 0 {
             return self.end_session(index, false);
         }
+        // [MQTT-3.1.2-23]
         let session = &mut self.sessions[index];
         session.ends = (expiry < u32::MAX).then(|| self.now.plus_secs(u64::from(expiry)));
         self.arm_session(index);
@@ -134,6 +138,7 @@ impl Core {
                 // [MQTT-3.1.3-9]: whoever is back within the delay has left no will.
                 self.discard_will(old);
                 let session = &mut self.sessions[old];
+                // While the client is here, its session does not end [MQTT-4.1.0-1].
                 (session.ends, session.will_due) = (None, None);
                 self.arm_session(old);
                 return (old, true);
@@ -175,6 +180,7 @@ impl Core {
     }
 
     /// The session is over: nothing of it remains, but for messages of shared subscriptions that others can take.
+    /// What is retained never was its own [MQTT-3.1.2-7 of 3.1.1].
     pub(crate) fn end_session(&mut self, index: u32, expired: bool) {
         // The session's end also ends the will's delay [MQTT-3.1.2-8].
         self.publish_will(index);
@@ -205,6 +211,7 @@ impl Core {
     fn publish_will(&mut self, index: u32) {
         let session = &mut self.sessions[index];
         session.will_due = None;
+        // [MQTT-3.1.2-10]
         let Some(will) = session.will.take() else {
             return;
         };
@@ -216,6 +223,7 @@ impl Core {
         };
         let message = NewMessage {
             topic,
+            // [MQTT-3.1.3-10]
             forwarded: &will.forwarded,
             payload: &will.payload,
             shared: None,
@@ -306,8 +314,10 @@ impl Core {
     }
 
     fn send_disconnect(&mut self, index: u32, reason: ReasonCode, text: Option<&str>) {
+        // No user properties, which might be too much for the client [MQTT-3.14.2-4].
         let mut packet = Disconnect {
             reason,
+            // [MQTT-3.14.2-2]
             session_expiry: None,
             server_reference: None,
             reason_string: text,
@@ -326,6 +336,7 @@ impl Core {
         let connection = &self.connections[index];
         let reason =
             if reason.is_valid_in(PacketType::ConnAck) { reason } else { ReasonCode::UnspecifiedError };
+        // No user properties, which might be too much for the client [MQTT-3.2.2-20].
         let mut properties = ConnAckProperties::default();
         if connection.is_v5() {
             properties.reason_string = text;

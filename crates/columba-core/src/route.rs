@@ -51,6 +51,7 @@ impl Core {
             return Err(self.store_is_full(publisher));
         }
         self.reported_store_full = false;
+        // [MQTT-3.3.1-8]
         let keep = message.retain && !message.payload.is_empty();
         if keep {
             self.check_retained(message.topic, message.payload.len(), size)?;
@@ -86,6 +87,7 @@ impl Core {
         matches.clear();
         groups.clear();
         *stamp += 1;
+        // [MQTT-3.3.2-3]
         subscriptions.matches(topic, |hit| {
             let member = match hit {
                 Hit::Member(member) => member,
@@ -104,6 +106,7 @@ impl Core {
                 matches.push(Match::new(&member, None));
             }
         });
+        // A copy of its own, with the identifier of this subscription alone [MQTT-3.3.4-5].
         for group in groups.drain(..) {
             let ready = |member: &Member| {
                 let session = &sessions[member.session];
@@ -116,7 +119,9 @@ impl Core {
         *work += matches.len();
     }
 
+    /// Adds a message to a session that matched, with or without a connection [MQTT-4.5.0-1].
     fn deliver(&mut self, found: &Match, id: MessageId, message: &NewMessage<'_>, size: usize) {
+        // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
         let qos = message.qos.min(found.qos);
         if !self.wants(found.session, qos) {
             return;
@@ -219,6 +224,7 @@ impl Core {
         self.let_go(delivery);
     }
 
+    /// Every topic is an ordered one [MQTT-4.6.0-6]: messages wait in the order they came [MQTT-4.6.0-5].
     fn push(&mut self, session: u32, delivery: Delivery, size: usize) {
         let session = &mut self.sessions[session];
         session.queue.bytes += size;
@@ -232,6 +238,7 @@ impl Core {
     pub(crate) fn replay(&mut self, session: u32, id: MessageId, qos: QoS, notes: Option<SubscriptionId>) {
         let message = self.messages.get(id);
         let qos = qos.min(message.qos);
+        // With RETAIN, as it comes by a subscription [MQTT-3.3.1-8 of 3.1.1].
         let mut delivery = Delivery::new(id, qos, true, notes.map_or(Notes::None, Notes::Id));
         delivery.replay = true;
         if self.is_full(session, REPLAY_SIZE) {
@@ -257,6 +264,7 @@ impl Core {
         };
         let found = Match::new(&member, Some(group));
         let message = self.messages.get(delivery.message);
+        // [MQTT-4.8.2-3]
         let qos = message.qos.min(found.qos);
         let retain = message.retain && found.retain_as_published;
         if message.is_expired() || !self.wants(member.session, qos) {

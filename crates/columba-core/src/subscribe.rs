@@ -21,7 +21,8 @@ impl Core {
             // [MQTT-3.8.3-4]
             return Err(Fault::new(ReasonCode::ProtocolError, "No Local on a shared subscription"));
         }
-        // One reason for each filter, in order [MQTT-3.9.3-1] [MQTT-3.8.4-6].
+        // One after the other [MQTT-3.8.4-5], and one reason for each filter, in order [MQTT-3.9.3-1]
+        // [MQTT-3.8.4-6].
         let mut reasons = Vec::new();
         for item in &packet.filters {
             reasons.push(self.subscribe(index, session, packet, item));
@@ -34,7 +35,8 @@ impl Core {
                 }
             }
         }
-        // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
+        // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-2.2.1-6]; without reason string and user properties, which
+        // might be too much for the client [MQTT-3.9.2-1] [MQTT-3.9.2-2].
         let ack = SubAck {
             packet_id: packet.packet_id,
             reason_string: None,
@@ -47,9 +49,11 @@ impl Core {
 
     pub(crate) fn handle_unsubscribe(&mut self, index: u32, packet: &Unsubscribe<'_>) {
         let Some(session) = self.connections[index].session else { return };
+        // One after the other, and one reason for each [MQTT-3.10.4-6] [MQTT-3.11.3-1].
         let mut reasons = Vec::new();
         for filter in &packet.filters {
-            // [MQTT-3.10.4-1]; what is queued already is still delivered [MQTT-3.10.4-3].
+            // [MQTT-3.10.4-1]; nothing more matches [MQTT-3.10.4-2], but what is queued already is still
+            // delivered [MQTT-3.10.4-3].
             let existed = self.subscriptions.unsubscribe(session, filter);
             reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
             if existed {
@@ -59,7 +63,8 @@ impl Core {
                 });
             }
         }
-        // Also where nothing was subscribed [MQTT-3.10.4-5].
+        // [MQTT-3.10.4-4]; also where nothing was subscribed [MQTT-3.10.4-5] [MQTT-2.2.1-6]. Without reason
+        // string and user properties, which might be too much for the client [MQTT-3.11.2-1] [MQTT-3.11.2-2].
         let ack = UnsubAck {
             packet_id: packet.packet_id,
             reason_string: None,
@@ -117,6 +122,7 @@ impl Core {
         if filter.share_name().is_some() && !config.shared_subscriptions {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
+        // [MQTT-3.8.3-2 of 3.1.1]
         if filter.has_wildcard() && !config.wildcard_subscriptions {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }

@@ -37,6 +37,7 @@ impl Core {
         self.connections[index].ready = false;
         self.transmit_control(index, out);
         let flow = match (self.connections[index].phase, self.connections[index].session) {
+            // After DISCONNECT or a refusal, messages that wait are not sent [MQTT-3.14.4-1].
             (Phase::Closing, _) => Flow::Close,
             (Phase::Online, Some(session)) => self.transmit_session(index, session, out),
             _ => Flow::Idle,
@@ -59,6 +60,8 @@ impl Core {
         if self.connections[index].phase == Phase::Closing { Flow::Close } else { Flow::Idle }
     }
 
+    /// What is not PUBLISH goes first, whatever the client has left unacknowledged [MQTT-3.3.4-10]
+    /// [MQTT-4.9.0-3].
     fn transmit_control(&mut self, index: u32, out: &mut Chunks) {
         let connection = &mut self.connections[index];
         if connection.control.is_empty() {
@@ -128,7 +131,8 @@ impl Core {
         self.sessions[session].inflight.all_resent()
     }
 
-    /// Sends a delivery for the first time.
+    /// Sends a delivery for the first time: not marked as a duplicate, and at QoS 1 and 2 with an identifier
+    /// that is free [MQTT-4.3.1-1] [MQTT-4.3.2-2] [MQTT-4.3.3-2].
     #[inline]
     fn transmit_new(&mut self, index: u32, session: u32, delivery: Delivery, out: &mut Chunks) {
         let message = self.messages.get(delivery.message);

@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use crate::accept::{Accepted, Handshakes, Outcome, Rest};
 use crate::proxy;
 
-/// Accepts connections over TCP.
+/// Accepts connections over TCP, a stream that loses and reorders nothing [MQTT-4.2-1].
 #[derive(Debug)]
 pub struct TcpListener {
     socket: tokio::net::TcpListener,

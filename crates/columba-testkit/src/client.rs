@@ -570,15 +570,21 @@ impl Client {
     #[track_caller]
     fn poll_beyond(&self, count: usize) -> bool {
         let deadline = Instant::now() + self.script.borrow().patience;
+        let mut patience = Duration::ZERO;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let is_open = self.is_open();
-            self.receive(left);
-            let script = self.script.borrow();
-            if script.inbox.len() > count {
-                return true;
+            let was_open = self.is_open();
+            self.receive(patience);
+            {
+                let script = self.script.borrow();
+                if script.inbox.len() > count {
+                    return true;
+                }
+                if !script.wire.waits() || !was_open {
+                    return false;
+                }
             }
-            if !script.wire.waits() || !is_open || left.is_zero() {
+            patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
                 return false;
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use columba::codec::{FixedHeader, Packet, Publish, QoS, Version};
 
-use super::describe;
+use crate::words::describe;
 
 /// What one client may be sent.
 #[derive(Debug)]

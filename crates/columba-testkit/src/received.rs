@@ -3,7 +3,7 @@
 use columba::Version;
 use columba::codec::{FixedHeader, Packet};
 
-use crate::describe::describe;
+use crate::words::describe;
 
 /// A packet as it came.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Received {
         packet.expect("it was decoded when it came")
     }
 
-    /// The packet in short, as in `PUBLISH a/b=hello q1 #1`; the form that [`describe`](crate::describe) gives.
+    /// The packet in short, as in `PUBLISH a/b=hello q1 #1`; the form that [`describe`] gives.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! Randomness that is the same for the same seed (SplitMix64). Not for secrets.
+//! Randomness that is the same for the same seed (the generator `SplitMix64`). Not for secrets.
 
 /// A seeded generator.
 #[derive(Clone, Debug)]

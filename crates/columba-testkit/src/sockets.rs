@@ -42,7 +42,7 @@ impl Client {
         let subprotocol = if version == Version::V3_1 { "mqttv3.1" } else { "mqtt" };
         let header = tungstenite::http::HeaderValue::from_static(subprotocol);
         request.headers_mut().insert("Sec-WebSocket-Protocol", header);
-        let authority = request.uri().authority().map(|authority| authority.to_string());
+        let authority = request.uri().authority().map(ToString::to_string);
         let stream = TcpStream::connect(authority.unwrap_or_default())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT_TIMEOUT))?;

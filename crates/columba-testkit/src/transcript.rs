@@ -2,7 +2,7 @@
 //! never interprets them until somebody reads it.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use columba::Version;
 use columba::codec::{FixedHeader, Packet};
 
-use crate::describe::describe;
+use crate::words::describe;
 
 /// A record that grows while the conversation goes on. Cloning gives another handle to the same one.
 ///
@@ -18,6 +18,8 @@ use crate::describe::describe;
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     log: Arc<Mutex<Log>>,
+    /// By number of the connection.
+    names: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -26,8 +28,6 @@ struct Log {
     /// Entries that were dropped to make room.
     forgotten: usize,
     bytes: usize,
-    /// By number of the connection.
-    names: Vec<Arc<str>>,
     off: bool,
     /// A failure's message has shown it.
     shown: bool,
@@ -80,6 +80,17 @@ const MAX_BYTES: usize = 64 << 20;
 /// How much of the end a failing test shows.
 const TAIL: usize = 60;
 
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::ToBroker => Self::ToClient,
+            Self::ToClient => Self::ToBroker,
+        }
+    }
+}
+
 impl Transcript {
     /// All entries that are kept, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
@@ -87,8 +98,8 @@ impl Transcript {
     }
 
     /// The name of a connection: its client id, or what it was opened as.
-    pub fn name(&self, connection: usize) -> Arc<str> {
-        self.log().names.get(connection).cloned().unwrap_or_else(|| "?".into())
+    pub fn name_of(&self, connection: usize) -> Arc<str> {
+        self.names().get(connection).cloned().unwrap_or_else(|| "?".into())
     }
 
     /// The last entries as text, for a failure's message.
@@ -100,7 +111,7 @@ impl Transcript {
         if skipped + log.forgotten > 0 {
             text = format!("… {} entries before\n", skipped + log.forgotten);
         }
-        text + &render(&log, skipped)
+        text + &self.render(&log, skipped)
     }
 
     /// Forgets everything so far.
@@ -139,13 +150,13 @@ impl Transcript {
 
     /// The next connection's number.
     pub(crate) fn add_connection(&self, name: &str) -> usize {
-        let mut log = self.log();
-        log.names.push(name.into());
-        log.names.len() - 1
+        let mut names = self.names();
+        names.push(name.into());
+        names.len() - 1
     }
 
     pub(crate) fn rename(&self, connection: usize, name: &str) {
-        if let Some(slot) = self.log().names.get_mut(connection) {
+        if let Some(slot) = self.names().get_mut(connection) {
             *slot = name.into();
         }
     }
@@ -176,6 +187,33 @@ impl Transcript {
             self.add(entry(packet));
             bytes = rest;
         }
+    }
+
+    fn render(&self, log: &Log, skip: usize) -> String {
+        let names = self.names();
+        let entries = || log.entries.iter().skip(skip);
+        let name = |entry: &Entry| names.get(entry.connection).map_or("?", |name| name);
+        let width = entries().map(|entry| name(entry).chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for entry in entries() {
+            let arrow = match (entry.direction, &entry.fate) {
+                (Direction::ToBroker, None) => "──▶",
+                (Direction::ToClient, None) => "◀──",
+                (Direction::ToBroker, Some(_)) => "──×",
+                (Direction::ToClient, Some(_)) => "×──",
+            };
+            let seconds = entry.at.as_secs_f64();
+            let _ = write!(text, "{seconds:>12.3}  {:<width$} {arrow} {}", name(entry), entry.text());
+            if let Some(fate) = &entry.fate {
+                let _ = write!(text, "   [{fate}]");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn names(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -214,30 +252,8 @@ impl Entry {
 impl fmt::Display for Transcript {
     /// All of it, one line each, in columns: seconds, client, direction, packet, fate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&render(&self.log(), 0))
+        f.write_str(&self.render(&self.log(), 0))
     }
-}
-
-fn render(log: &Log, skip: usize) -> String {
-    let entries = || log.entries.iter().skip(skip);
-    let name = |entry: &Entry| log.names.get(entry.connection).map_or("?", |name| name);
-    let width = entries().map(|entry| name(entry).chars().count()).max().unwrap_or(0);
-    let mut text = String::new();
-    for entry in entries() {
-        let arrow = match (entry.direction, &entry.fate) {
-            (Direction::ToBroker, None) => "──▶",
-            (Direction::ToClient, None) => "◀──",
-            (Direction::ToBroker, Some(_)) => "──×",
-            (Direction::ToClient, Some(_)) => "×──",
-        };
-        let seconds = entry.at.as_secs_f64();
-        text.push_str(&format!("{seconds:>12.3}  {:<width$} {arrow} {}", name(entry), entry.text()));
-        if let Some(fate) = &entry.fate {
-            text.push_str(&format!("   [{fate}]"));
-        }
-        text.push('\n');
-    }
-    text
 }
 
 fn hex(bytes: &[u8]) -> String {

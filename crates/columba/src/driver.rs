@@ -114,7 +114,7 @@ impl Driver {
     ) -> Self {
         Self {
             core,
-            started: Instant::now(),
+            started: timer.now(),
             ready: Arc::new(ReadyList::new(shared.clone())),
             shared,
             links: Vec::new(),
@@ -134,7 +134,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        Time::ZERO + self.started.elapsed()
+        Time::ZERO + self.timer.now().saturating_duration_since(self.started)
     }
 
     /// One round: everything that is ready once. False if there was nothing.

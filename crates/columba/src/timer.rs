@@ -5,8 +5,14 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// Wakes a driver at its next deadline.
+/// A driver's clock, which wakes it at its next deadline.
 pub trait Timer: Send + 'static {
+    /// What time it is. The system's unless a timer has a clock of its own, a simulated one, say; it must not go
+    /// backwards.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// From now on this is the deadline; `None` is never.
     fn set(&mut self, deadline: Option<Instant>);
 

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use columba_core::Chunks;
 use futures::io::{AsyncRead, AsyncWrite};
 
-/// One connection's stream of bytes, both ways.
+/// One connection's stream of bytes, both ways, without loss and in order [MQTT-4.2-1].
 ///
 /// After `Poll::Pending` the transport wakes the task when the call may get further, as futures do.
 pub trait Transport: Send + 'static {

@@ -105,6 +105,7 @@ impl<'a> ConnAck<'a> {
     }
 
     fn write(&self, version: Version, writer: &mut Writer<'_>) {
+        // The other bits are 0 [MQTT-3.2.2-1].
         writer.u8(u8::from(self.session_present && version > Version::V3_1));
         if version == Version::V5 {
             writer.u8(self.reason.code());

@@ -143,6 +143,7 @@ impl FixedHeader {
             },
         };
         let header = Self { packet_type, flags: first & 0x0F, len: 1 + len, remaining: remaining as usize };
+        // [MQTT-3.2.2-15]
         if header.total() > limit {
             return Err(DecodeError::PacketTooLarge { size: header.total(), limit });
         }

@@ -40,8 +40,8 @@ pub struct SubAck<'a> {
     pub reason_string: Option<&'a str>,
     /// User properties.
     pub user_properties: List<'a, UserProperty<'a>>,
-    /// One for each filter, in order [MQTT-3.9.3-1]. Encoding for 3.1.1 makes every failure 0x80 [MQTT-3.9.3-2 of
-    /// 3.1.1]; for 3.1, which has no failure, the caller must have replaced them.
+    /// One for each filter, in order [MQTT-3.9.3-1]. Encoding for 3.1.1 makes every failure 0x80
+    /// [MQTT-3.9.3-2 of 3.1.1]; for 3.1, which has no failure, the caller must have replaced them.
     pub reasons: List<'a, ReasonCode>,
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn connect<'a>(source: &mut Source<'a>, version: Version) -> Option<P
         connect.password = Some(source.bytes()?);
     }
     let properties = &mut connect.properties;
+    properties.session_expiry = (version == Version::V5).then_some(100);
     if version == Version::V5 && choice & 16 != 0 {
         properties.session_expiry = source.pick(&[None, Some(0), Some(20), Some(100), Some(u32::MAX)])?;
         properties.receive_maximum = NonZeroU16::new(source.pick(&[0, 1, 2, 100])?);

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod bus;
 mod model;
+mod naive;
 pub mod script;
 pub mod seeds;
 mod source;

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use columba_core::codec::{Connect, FixedHeader, Packet, PacketType, Publish, QoS, Version};
+use columba_core::codec::{ConnAck, Connect, FixedHeader, Packet, PacketType, Publish, QoS, Version};
 
 /// The exchanges towards one client, over its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     entries: BTreeMap<u16, Exchange>,
+    /// It is the one that was there before.
+    pub(crate) is_old: bool,
     /// Exchanges may have ended without a word: handed to another member of a group, or too large to be sent again.
     pub(crate) may_forget: bool,
 }
@@ -33,9 +35,10 @@ pub(crate) struct Conversation {
     pub(crate) connected: bool,
     /// A refusal or DISCONNECT was sent.
     over: bool,
+    clean_start: bool,
     method: bool,
     maximum_packet_size: Option<usize>,
-    receive_maximum: usize,
+    pub(crate) receive_maximum: usize,
     alias_maximum: u16,
     aliases: BTreeSet<u16>,
     owed: VecDeque<Owed>,
@@ -44,7 +47,7 @@ pub(crate) struct Conversation {
 }
 
 /// An answer that the broker owes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owed {
     packet: PacketType,
     id: u16,
@@ -65,6 +68,16 @@ impl Session {
         if self.entries.get(&id).is_some_and(may) {
             self.entries.remove(&id);
         }
+    }
+
+    /// Fewer are in flight on this connection than may be.
+    pub(crate) fn has_room(&self, quota: usize) -> bool {
+        self.entries.values().filter(|entry| entry.current).count() < quota
+    }
+
+    /// Nothing that came on an earlier connection is still to be sent again.
+    pub(crate) fn is_resent(&self) -> bool {
+        self.may_forget || self.entries.values().all(|entry| entry.current)
     }
 
     fn outstanding(&self) -> usize {
@@ -99,6 +112,7 @@ impl Conversation {
             version: None,
             connected: false,
             over: false,
+            clean_start: false,
             method: false,
             maximum_packet_size: None,
             receive_maximum: 65_535,
@@ -133,6 +147,7 @@ impl Conversation {
     fn connect(&mut self, connect: &Connect<'_>) {
         self.version = Some(connect.version);
         let properties = &connect.properties;
+        self.clean_start = connect.clean_start;
         self.method = properties.authentication_method.is_some();
         self.maximum_packet_size = properties.maximum_packet_size.map(|size| size.get() as usize);
         self.receive_maximum = properties.receive_maximum.map_or(65_535, |max| max.get().into());
@@ -148,17 +163,7 @@ impl Conversation {
                 _ => {}
             },
             Packet::PubAck(ack) => session.end(ack.packet_id.get(), |entry| entry.qos == QoS::AtLeastOnce),
-            Packet::PubRec(ack) => {
-                let id = ack.packet_id.get();
-                if ack.reason.is_error() {
-                    session.end(id, |entry| entry.qos == QoS::ExactlyOnce);
-                } else if let Some(entry) = session.entries.get_mut(&id) {
-                    (entry.released, entry.current) = (entry.qos == QoS::ExactlyOnce, true);
-                }
-                // One that refuses what is not in flight is answered, one that refuses a message is not.
-                let optional = ack.reason.is_error();
-                self.owed.push_back(Owed { packet: PacketType::PubRel, id, count: 0, optional });
-            }
+            Packet::PubRec(ack) => self.taken_pubrec(ack.packet_id.get(), ack.reason.is_error(), session),
             Packet::PubComp(ack) => session.end(ack.packet_id.get(), |entry| entry.released),
             Packet::PubRel(ack) => self.owe(PacketType::PubComp, ack.packet_id.get(), 0),
             Packet::Subscribe(subscribe) => {
@@ -175,13 +180,31 @@ impl Conversation {
         }
     }
 
+    fn taken_pubrec(&mut self, id: u16, refuses: bool, session: &mut Session) {
+        let entry = session.entries.get_mut(&id);
+        let is_known = entry.is_some();
+        match entry {
+            Some(entry) if !refuses => {
+                (entry.released, entry.current) = (entry.qos == QoS::ExactlyOnce, true);
+            }
+            _ => session.end(id, |entry| entry.qos == QoS::ExactlyOnce),
+        }
+        // A refusal of what is in flight is the end of it, and has no answer.
+        if !(refuses && is_known) || session.may_forget {
+            self.owed.push_back(Owed { packet: PacketType::PubRel, id, count: 0, optional: refuses });
+        }
+    }
+
     fn owe(&mut self, packet: PacketType, id: u16, count: usize) {
         self.owed.push_back(Owed { packet, id, count, optional: false });
     }
 
     /// Takes the oldest such debt; `None` if there is none.
     fn pay(&mut self, packet: PacketType, id: u16) -> Option<Owed> {
-        let at = self.owed.iter().position(|owed| owed.packet == packet && owed.id == id)?;
+        let matching = |owed: &&Owed| owed.packet == packet && owed.id == id;
+        let oldest = self.owed.iter().filter(matching).find(|owed| !owed.optional);
+        let oldest = *oldest.or_else(|| self.owed.iter().find(matching))?;
+        let at = self.owed.iter().position(|owed| *owed == oldest)?;
         self.owed.remove(at)
     }
 
@@ -200,12 +223,7 @@ impl Conversation {
             assert!(bytes.len() <= maximum, "larger than {maximum}: {packet:?}");
         }
         match &packet {
-            Packet::ConnAck(ack) => {
-                assert!(!self.connected, "a second CONNACK");
-                assert!(self.version.is_some() || ack.reason.is_error(), "accepted without CONNECT");
-                self.connected = !ack.reason.is_error();
-                self.over = ack.reason.is_error();
-            }
+            Packet::ConnAck(ack) => self.connack(ack, session),
             Packet::Auth(_) => assert!(self.method, "AUTH to a client without authentication method"),
             _ => {
                 assert!(self.connected, "before CONNACK: {packet:?}");
@@ -213,6 +231,18 @@ impl Conversation {
             }
         }
         packet
+    }
+
+    fn connack(&mut self, ack: &ConnAck<'_>, session: &Session) {
+        assert!(!self.connected, "a second CONNACK");
+        assert!(self.version.is_some() || ack.reason.is_error(), "accepted without CONNECT");
+        self.over = ack.reason.is_error();
+        self.connected = !self.over;
+        // 3.1 does not say.
+        let says = self.version > Some(Version::V3_1);
+        let is_present = self.connected && session.is_old && says;
+        assert_eq!(ack.session_present, is_present, "{ack:?} {session:?}");
+        assert!(!(self.connected && self.clean_start && session.is_old), "a session for a clean start");
     }
 
     fn sent_online(&mut self, packet: &Packet<'_>, session: &mut Session) {

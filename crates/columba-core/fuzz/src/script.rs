@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use columba_codec::vectors;
 use columba_core::codec::{FixedHeader, Packet, PacketType, Publish, QoS, ReasonCode, Version};
-use columba_core::{CloseCause, Config, ConnectionKey, Core, EventMask, Flow, FullQueue, Grant, Time, Verdict};
+use columba_core::{
+    CloseCause, Config, ConnectionKey, Core, EventMask, Flow, FullQueue, Grant, Time, Verdict,
+};
 
 use crate::build;
 use crate::seeds::noise;
@@ -18,7 +20,7 @@ const MAX_STEPS: usize = 500;
 /// Open connections.
 const MAX_LINKS: usize = 8;
 /// Bytes that [`config`] takes.
-const CONFIG_BYTES: usize = 25;
+const CONFIG_BYTES: usize = 27;
 
 /// Runs the script that `data` stands for.
 pub fn run(data: &[u8]) {
@@ -39,26 +41,38 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for vector in vectors::all() {
         let version = match vector.version {
-            Version::V5 => 0,
-            Version::V3_1_1 => 1,
-            Version::V3_1 => 2,
+            Version::V5 => 28,
+            Version::V3_1_1 => 29,
+            Version::V3_1 => 30,
         };
-        let raw = [&[18, vector.bytes.len() as u8], vector.bytes].concat();
+        let raw = [&[14, vector.bytes.len() as u8], vector.bytes].concat();
         let mut online = vec![0; CONFIG_BYTES];
         // A client `a` with a clean start that is subscribed to everything, and the packet.
-        online.extend([version, 0, 1, 10, 0, 0, 2]);
+        online.extend([version, 0, 1, 6, 0, 0, 2]);
         online.extend(&raw);
         seeds.push(online);
         let mut first = vec![0; CONFIG_BYTES];
-        first.extend([3, version]);
+        first.extend([31, version]);
         first.extend(&raw);
         seeds.push(first);
+    }
+    for version in [28, 29, 30] {
+        let mut resumed = vec![0; CONFIG_BYTES];
+        // A client with a session that is to last subscribes at QoS 2 and sends itself messages of QoS 1 and 2.
+        resumed.extend([version, 0, 0, 6, 0, 0, 2]);
+        for packet_id in 0..4 {
+            resumed.extend([0, 0, 1 + packet_id % 2, 0, packet_id]);
+        }
+        // It answers one, goes, and comes back with a Receive Maximum of 1, where it has one; then it answers.
+        resumed.extend([10, 0, 18, version, 0, 16, 3, 1, 1]);
+        resumed.extend([10, 0, 10, 0, 12, 12, 12]);
+        seeds.push(resumed);
     }
     seeds.extend((0..64).map(|seed| noise(seed, 400)));
     seeds
 }
 
-/// Zero bytes choose what is generous.
+/// Mostly what is generous: with everything tight at once little happens.
 fn config(source: &mut Source<'_>) -> Option<Config> {
     let mut config = Config::default();
     config.full_queue = source.pick(&[
@@ -70,41 +84,49 @@ fn config(source: &mut Source<'_>) -> Option<Config> {
     // The model needs to know of clients.
     config.events = source.pick(&[EventMask::ALL, EventMask::CLIENTS])?;
     config.authenticate = source.one_in(4)?;
-    config.maximum_qos = source.pick(&[QoS::ExactlyOnce, QoS::AtLeastOnce, QoS::AtMostOnce])?;
+    config.maximum_qos = source.pick(&[
+        QoS::ExactlyOnce,
+        QoS::ExactlyOnce,
+        QoS::ExactlyOnce,
+        QoS::AtLeastOnce,
+        QoS::AtMostOnce,
+    ])?;
+    // Each is off where all of its bits are set, so seldom.
     let features = source.byte()?;
-    config.retain_available = features & 1 == 0;
-    config.queue_qos0_offline = features & 2 != 0;
-    config.wildcard_subscriptions = features & 4 == 0;
-    config.subscription_ids = features & 8 == 0;
-    config.shared_subscriptions = features & 16 == 0;
-    config.assign_client_ids = features & 32 == 0;
-    config.response_information = (features & 64 != 0).then(|| "responses/".into());
-    config.server_keep_alive = source.pick(&[None, Some(20)])?;
-    config.maximum_session_expiry = source.pick(&[None, Some(30), Some(0)])?;
+    let has = |bits: u8| features & bits != bits;
+    config.retain_available = has(0b0000_0111);
+    config.wildcard_subscriptions = has(0b0001_1100);
+    config.subscription_ids = has(0b0111_0000);
+    config.shared_subscriptions = has(0b1100_0001);
+    config.assign_client_ids = has(0b0100_1010);
+    config.queue_qos0_offline = source.one_in(2)?;
+    config.response_information = source.one_in(2)?.then(|| "responses/".into());
+    config.server_keep_alive = source.pick(&[None, None, None, Some(20)])?;
+    config.maximum_session_expiry = source.pick(&[None, None, None, None, Some(30), Some(0)])?;
     let limits = &mut config.limits;
-    limits.connections = source.pick(&[100, 3])?;
-    limits.sessions = source.pick(&[100, 2])?;
-    limits.pending_handshakes = source.pick(&[100, 2])?;
-    limits.packet_size = source.pick(&[100_000, 500])?;
+    limits.connections = source.pick(&[100, 100, 100, 3])?;
+    limits.sessions = source.pick(&[100, 100, 100, 2])?;
+    limits.pending_handshakes = source.pick(&[100, 100, 100, 2])?;
+    limits.packet_size = source.pick(&[100_000, 100_000, 500])?;
     let control = source.byte()?;
-    limits.control_size = if control & 1 == 0 { 1000 } else { 300 };
-    limits.connect_size = if control & 2 == 0 { 1000 } else { 300 };
-    limits.inflight = source.pick(&[1000, 1, 3])?;
-    limits.receive_maximum = source.pick(&[1000, 1, 2])?;
-    limits.queued_messages = source.pick(&[1000, 0, 1, 3])?;
-    limits.queued_bytes = source.pick(&[1_000_000, 300, 30_000])?;
-    limits.stored_bytes = source.pick(&[1_000_000, 600, 30_000])?;
-    limits.subscriptions = source.pick(&[100, 2])?;
-    limits.topic_levels = source.pick(&[100, 3])?;
+    limits.control_size = if control & 0b0011 < 0b0011 { 1000 } else { 300 };
+    limits.connect_size = if control & 0b1100 < 0b1100 { 1000 } else { 300 };
+    limits.inflight = source.pick(&[1000, 1000, 1000, 1, 3])?;
+    limits.receive_maximum = source.pick(&[1000, 1000, 1000, 1, 2])?;
+    limits.queued_messages = source.pick(&[1000, 1000, 1000, 1000, 0, 1, 3])?;
+    limits.queued_bytes = source.pick(&[1_000_000, 1_000_000, 1_000_000, 300, 30_000])?;
+    limits.stored_bytes = source.pick(&[1_000_000, 1_000_000, 1_000_000, 600, 30_000])?;
+    limits.subscriptions = source.pick(&[100, 100, 100, 2])?;
+    limits.topic_levels = source.pick(&[100, 100, 100, 3])?;
     let retained = source.byte()?;
-    limits.retained_messages = if retained & 1 == 0 { 100 } else { 1 };
-    limits.retained_bytes = if retained & 2 == 0 { 100_000 } else { 300 };
-    limits.retained_payload = if retained & 4 == 0 { usize::MAX } else { 10 };
+    limits.retained_messages = if retained & 0b0000_0011 < 0b0000_0011 { 100 } else { 1 };
+    limits.retained_bytes = if retained & 0b0000_1100 < 0b0000_1100 { 100_000 } else { 300 };
+    limits.retained_payload = if retained & 0b0011_0000 < 0b0011_0000 { usize::MAX } else { 10 };
     limits.topic_aliases_in = source.pick(&[64, 0, 2])?;
     limits.topic_aliases_out = source.pick(&[64, 0, 2])?;
-    limits.output_backlog = source.pick(&[100_000, 10])?;
+    limits.output_backlog = source.pick(&[100_000, 100_000, 10])?;
     limits.transmit_budget = source.pick(&[100_000, 1, 100])?;
-    limits.client_id_len = source.pick(&[200, 23])?;
+    limits.client_id_len = source.pick(&[200, 200, 200, 23])?;
     Some(config)
 }
 
@@ -112,32 +134,32 @@ fn step(source: &mut Source<'_>, world: &mut World) -> Option<()> {
     let byte = source.byte()?;
     let opens = [Version::V5, Version::V3_1_1, Version::V3_1];
     let kind = usize::from(byte & 31);
-    if world.links.is_empty() || kind < 4 {
-        return open(source, world, opens.get(kind).copied());
+    if world.links.is_empty() || kind >= 28 {
+        return open(source, world, opens.get(kind.wrapping_sub(28)).copied());
     }
     let link = &world.links[usize::from(byte >> 5) % world.links.len()];
     let (key, version) = (link.key, link.version);
     let mut bytes = Vec::new();
     match kind {
-        4..=9 => {
+        0..=5 => {
             let packet = Packet::Publish(build::publish(source, version)?);
             build::encode(&packet, version, &mut bytes);
         }
-        10..=12 => build::filters(source, version, true, &mut bytes)?,
-        13 => build::filters(source, version, false, &mut bytes)?,
-        14 | 15 => answers(world, key, 1, source.one_in(4)?, &mut bytes),
-        16 => answers(world, key, usize::MAX, false, &mut bytes),
-        17 => build::any(source, version, &mut bytes)?,
-        18 => bytes.extend(source.bytes()?),
-        19 => {
+        6..=8 => build::filters(source, version, true, &mut bytes)?,
+        9 => build::filters(source, version, false, &mut bytes)?,
+        10 | 11 => answers(world, key, 1, source.one_in(4)?, &mut bytes),
+        12 => answers(world, key, usize::MAX, false, &mut bytes),
+        13 => build::any(source, version, &mut bytes)?,
+        14 => bytes.extend(source.bytes()?),
+        15 => {
             build::any(source, version, &mut bytes)?;
             damage(source, &mut bytes)?;
         }
-        20 => {
+        16 => {
             let pace = usize::from(source.byte()?);
             world.links.iter_mut().filter(|link| link.key == key).for_each(|link| link.pace = pace);
         }
-        28 => build::encode(&build::other(source, version)?, version, &mut bytes),
+        17 => build::encode(&build::other(source, version)?, version, &mut bytes),
         _ => return event(kind, source, world, key),
     }
     if !bytes.is_empty() {
@@ -151,19 +173,16 @@ fn open(source: &mut Source<'_>, world: &mut World, version: Option<Version>) ->
     if world.links.len() == MAX_LINKS {
         return Some(());
     }
-    match version {
-        Some(version) => {
-            let packet = build::connect(source, version)?;
-            let mut bytes = Vec::new();
-            build::encode(&packet, version, &mut bytes);
-            let key = world.open(version, false);
-            world.send(key, &bytes);
-        }
-        None => {
-            let choice = source.byte()?;
-            let version = [Version::V5, Version::V3_1_1, Version::V3_1, Version::V5][usize::from(choice & 3)];
-            world.open(version, choice & 4 != 0);
-        }
+    if let Some(version) = version {
+        let packet = build::connect(source, version)?;
+        let mut bytes = Vec::new();
+        build::encode(&packet, version, &mut bytes);
+        let key = world.open(version, false);
+        world.send(key, &bytes);
+    } else {
+        let choice = source.byte()?;
+        let version = [Version::V5, Version::V3_1_1, Version::V3_1, Version::V5][usize::from(choice & 3)];
+        world.open(version, choice & 4 != 0);
     }
     Some(())
 }
@@ -172,14 +191,14 @@ fn open(source: &mut Source<'_>, world: &mut World, version: Option<Version>) ->
 fn event(kind: usize, source: &mut Source<'_>, world: &mut World, key: ConnectionKey) -> Option<()> {
     let now = world.now;
     match kind {
-        21 => {
+        18 => {
             world.close(key, CloseCause::Transport);
             world.pump();
         }
-        22 => world.advance(Duration::from_millis(source.pick(&[0, 999, 1000, 5000, 20_000, 200_000])?)),
-        23 => world.links.iter_mut().filter(|link| link.key == key).for_each(|link| link.stalled = true),
-        24 => world.resume(key),
-        25 => {
+        19 => world.advance(Duration::from_millis(source.pick(&[0, 999, 1000, 5000, 20_000, 200_000])?)),
+        20 => world.links.iter_mut().filter(|link| link.key == key).for_each(|link| link.stalled = true),
+        21 => world.resume(key),
+        22 => {
             let verdict = verdict(source)?;
             if let Some(ticket) = world.tickets.pop_front() {
                 world.core.answer(now, ticket, verdict.clone());
@@ -189,16 +208,16 @@ fn event(kind: usize, source: &mut Source<'_>, world: &mut World, key: Connectio
                 world.pump();
             }
         }
-        26 if source.one_in(8)? => {
+        23 if source.one_in(8)? => {
             world.core.shut_down(now);
             world.pump();
         }
-        27 => {
+        24 => {
             let reasons = [ReasonCode::ServerBusy, ReasonCode::AdministrativeAction, ReasonCode::GrantedQoS1];
             let _ = world.core.disconnect(now, source.pick(&build::IDS)?, source.pick(&reasons)?);
             world.pump();
         }
-        29 => {
+        25 => {
             let poll = if source.one_in(2)? { Core::poll_transmit } else { Core::poll_transmit_control };
             if world.transmit(key, poll) == Flow::Close {
                 world.close(key, CloseCause::Asked);
@@ -209,8 +228,8 @@ fn event(kind: usize, source: &mut Source<'_>, world: &mut World, key: Connectio
                 world.resume(key);
             }
         }
-        30 => in_process(source, world, key)?,
-        31 => odd(source, world)?,
+        26 => in_process(source, world, key)?,
+        27 => odd(source, world)?,
         _ => {}
     }
     Some(())

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use columba_core::codec::{Connect, FixedHeader, Packet, PacketType, Publish, QoS, TopicName, Version};
 use columba_core::{
-    Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Intake, Peer, Seed, Ticket, Time,
+    Chunks, ClientInfo, CloseCause, Config, ConnectionKey, Core, Event, Flow, Intake, Peer, Seed, Ticket,
+    Time,
 };
 
 use crate::model::{Conversation, Session};
@@ -268,6 +269,7 @@ impl World {
                     if !session_present {
                         *session = Session::default();
                     }
+                    session.is_old = session_present;
                     session.restart();
                 }
                 Event::SessionEnded { client_id, .. } => {
@@ -319,8 +321,24 @@ impl World {
             assert!(client.queued_bytes <= limits.queued_bytes, "{client:?} {limits:?}");
             assert!(client.subscriptions <= limits.subscriptions, "{client:?} {limits:?}");
             subscriptions += client.subscriptions;
+            self.check_moves(&client);
         }
         assert_eq!(subscriptions, metrics.subscriptions);
+    }
+
+    /// A client that reads has been sent all that it has room for.
+    fn check_moves(&self, client: &ClientInfo) {
+        let is_own = |link: &&Link| link.client_id.as_deref() == Some(&*client.client_id);
+        let mut own = self.links.iter().filter(is_own);
+        let Some(link) = own.find(|link| client.connection.is_some() && !link.closing && !link.stalled)
+        else {
+            return;
+        };
+        let session = &self.sessions[&*client.client_id];
+        if session.has_room(link.conversation.receive_maximum.min(self.core.config().limits.inflight.into()))
+        {
+            assert!(client.queued == 0 && session.is_resent(), "messages wait: {client:?} {session:?}");
+        }
     }
 
     /// Everybody leaves, sessions end, what is retained is cleared: nothing may be left.

@@ -1,5 +1,5 @@
 //! Frames of RFC 6455, as a server reads and writes them. Payloads are not collected: their bytes are handed on as they
-//! come, so that a frame may be of any length and a connection holds none of it.
+//! come, so that a frame may be of any length [MQTT-6.0.0-2] and a connection holds none of it.
 
 use std::fmt;
 
@@ -228,7 +228,7 @@ impl Mask {
     }
 }
 
-/// The header of a binary message in one frame, and its length.
+/// The header of a binary message in one frame, and its length. MQTT goes in no other kind [MQTT-6.0.0-1].
 pub(super) fn binary_header(length: usize) -> ([u8; 10], usize) {
     let mut header = [0x80 | BINARY, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let size = if length <= MAX_CONTROL {

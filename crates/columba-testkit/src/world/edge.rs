@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// One thing that passed the broker's end of a link.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,11 +21,11 @@ pub struct EdgeEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edge {
     /// These bytes have arrived and were handed to the broker: a part of a packet, or several.
-    Arrived(Vec<u8>),
+    Arrived(Bytes),
     /// The client's end of the connection has arrived.
     Ended,
     /// The broker has sent these bytes: whole packets.
-    Sent(Vec<u8>),
+    Sent(Bytes),
     /// The broker has closed the connection.
     Closed,
 }

@@ -1,23 +1,22 @@
-//! A link between one client and one broker: what is under way in each direction, and when it arrives. It never looks into
-//! what it carries.
+//! A link between one client and one broker of a world: its two ends, and the line between them. It never looks into what it
+//! carries.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use columba::Version;
 use columba::codec::FixedHeader;
-use columba::core::{ConnectionKey, Time};
+use columba::core::ConnectionKey;
 
+use crate::line::Line;
 use crate::promises::Promises;
+use crate::transcript::Direction;
 
 /// One connection, with both ends.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) broker: usize,
-    /// Its number in the transcript.
-    pub(super) number: usize,
     pub(super) key: ConnectionKey,
-    pub(super) version: Version,
+    pub(super) line: Line,
     /// The broker has the connection.
     pub(super) broker_open: bool,
     /// The client has it.
@@ -28,42 +27,25 @@ pub(super) struct Link {
     pub(super) input: BytesMut,
     /// Has arrived at the client and is not taken.
     pub(super) delivered: BytesMut,
-    pub(super) up: Lane,
-    pub(super) down: Lane,
     /// What the broker may send here.
     pub(super) promises: Promises,
     /// The beginning of a packet from the client that has not arrived whole.
     partial: BytesMut,
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-pub(super) struct Lane {
-    under_way: VecDeque<(Time, Parcel)>,
-}
-
-#[derive(Debug)]
-pub(super) enum Parcel {
-    Bytes(Vec<u8>),
-    /// The sender has closed.
-    End,
-}
-
 impl Link {
-    pub(super) fn new(broker: usize, number: usize, key: ConnectionKey, version: Version) -> Self {
+    pub(super) fn new(broker: usize, key: ConnectionKey, line: Line) -> Self {
+        let promises = Promises::new(line.version);
         Self {
             broker,
-            number,
             key,
-            version,
+            line,
             broker_open: true,
             client_open: true,
             stalled: false,
             input: BytesMut::new(),
             delivered: BytesMut::new(),
-            up: Lane::default(),
-            down: Lane::default(),
-            promises: Promises::new(version),
+            promises,
             partial: BytesMut::new(),
         }
     }
@@ -87,39 +69,10 @@ impl Link {
         }
     }
 
-    /// Nobody has closed it, as far as the client knows.
-    pub(super) const fn is_open(&self) -> bool {
-        self.client_open
-    }
-
-    /// When the next thing arrives.
-    pub(super) fn next_arrival(&self) -> Option<Time> {
-        let down = self.down.next_arrival().filter(|_| !self.stalled);
-        [self.up.next_arrival(), down].into_iter().flatten().min()
-    }
-}
-
-impl Lane {
-    /// Sends something that arrives at `at`, or when what was sent before has arrived.
-    pub(super) fn push(&mut self, at: Time, parcel: Parcel) {
-        let at = self.under_way.back().map_or(at, |&(last, _)| last.max(at));
-        self.under_way.push_back((at, parcel));
-    }
-
-    /// What has arrived.
-    pub(super) fn pop(&mut self, now: Time) -> Option<Parcel> {
-        self.under_way.pop_front_if(|(at, _)| *at <= now).map(|(_, parcel)| parcel)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.under_way.clear();
-    }
-
-    fn next_arrival(&self) -> Option<Time> {
-        self.under_way.front().map(|&(at, _)| at)
+    /// When the next thing arrives at an end that takes it.
+    pub(super) fn next_arrival(&self) -> Option<Duration> {
+        let up = self.line.next_arrival(Direction::ToBroker).filter(|_| self.broker_open);
+        let down = self.line.next_arrival(Direction::ToClient).filter(|_| self.client_open && !self.stalled);
+        [up, down].into_iter().flatten().min()
     }
 }

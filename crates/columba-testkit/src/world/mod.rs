@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use columba::codec::Connect;
+use columba::codec::{Connect, Packet, Publish};
 use columba::core::{Core, Ticket, Time};
 use columba::{
     AuthRequest, Authorize, ClientInfo, Config, Event, Metrics, Peer, ReasonCode, Seed, SubscriptionInfo,
@@ -21,7 +21,10 @@ use columba::{
 pub use self::edge::{Edge, EdgeEvent};
 use self::state::State;
 use crate::client::Client;
-use crate::transcript::Transcript;
+use crate::expect::{Condition, came_since};
+use crate::fault::Fault;
+use crate::net::FaultHandle;
+use crate::transcript::{Direction, Transcript};
 use crate::wire::Wire;
 
 /// One broker or several, their clients, and time.
@@ -140,6 +143,102 @@ impl World {
     /// What has passed the brokers' ends of links since the last call, if that is [watched](Self::watch_edges).
     pub fn edge_events(&self) -> Vec<EdgeEvent> {
         self.state.borrow_mut().edges.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// From now on this happens to packets on all links, after the faults that were added before.
+    pub fn fault(&self, fault: Fault) -> FaultHandle {
+        self.state.borrow().net.add(fault)
+    }
+
+    /// No fault happens any more; what was held goes on. What a fault did to a connection stays done.
+    pub fn clear_faults(&self) {
+        let mut state = self.state.borrow_mut();
+        state.net.clear();
+        state.pump();
+    }
+
+    /// Sends a packet to its broker in the name of a client that is connected. What the broker answers goes to the client.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the packet cannot be encoded.
+    #[track_caller]
+    pub fn inject(&self, client_id: &str, packet: &Packet<'_>) {
+        self.state.borrow_mut().inject(client_id, Direction::ToBroker, packet);
+    }
+
+    /// Sends a packet to a client that is connected, in its broker's name.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the packet cannot be encoded.
+    #[track_caller]
+    pub fn inject_to(&self, client_id: &str, packet: &Packet<'_>) {
+        self.state.borrow_mut().inject(client_id, Direction::ToClient, packet);
+    }
+
+    /// Publishes a message in the name of a client that is connected, and sees it through. The client notices nothing.
+    ///
+    /// # Panics
+    /// If no such client is connected, or the topic is none.
+    #[track_caller]
+    pub fn publish_as(&self, client_id: &str, topic: &str, qos: u8, payload: impl AsRef<[u8]>) {
+        let mut publish = Publish::new(crate::name(topic), payload.as_ref());
+        publish.qos = crate::level(qos);
+        self.state.borrow_mut().publish_as(client_id, &publish);
+    }
+
+    /// Cuts the connection of a client without a word to either side. False if it has none.
+    pub fn cut(&self, client_id: &str) -> bool {
+        self.state.borrow_mut().cut_client(client_id)
+    }
+
+    /// Expects that this is so now.
+    ///
+    /// # Panics
+    /// If it is not; shows what is there instead and the end of the transcript.
+    #[track_caller]
+    pub fn expect(&self, condition: impl Into<Condition>) {
+        self.expect_within(Duration::ZERO, condition);
+    }
+
+    /// Expects that this is so, or comes to be so when time passes, so much at the most. No more time passes than that takes.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn expect_within(&self, duration: Duration, condition: impl Into<Condition>) {
+        let condition = condition.into();
+        let deadline = self.now() + duration;
+        loop {
+            let Err(problem) = self.state.borrow().check_condition(&condition) else { return };
+            let now = self.now();
+            let step = self.state.borrow().until_next().filter(|&step| now + step <= deadline);
+            match step {
+                Some(step) => self.advance(step),
+                None => panic!(
+                    "{problem}
+{}
+",
+                    self.transcript().tail()
+                ),
+            }
+        }
+    }
+
+    /// Expects that this client is sent nothing while so much time passes.
+    ///
+    /// # Panics
+    /// If something is sent.
+    #[track_caller]
+    pub fn expect_quiet(&self, client: &str, duration: Duration) {
+        let transcript = self.transcript();
+        let mark = transcript.with(|entries, forgotten| entries.len() + forgotten);
+        self.advance(duration);
+        let came = came_since(&transcript, client, mark);
+        assert!(
+            came.is_empty(),
+            "{client:?} was to be sent nothing, and was sent {came:?}\n{}\n",
+            transcript.tail()
+        );
     }
 
     /// Ends everything: connections are cut, sessions ended, retained messages cleared.
@@ -295,7 +394,7 @@ impl Wire for End {
     }
 
     fn is_open(&self) -> bool {
-        self.state.borrow().links[self.link].is_open()
+        self.state.borrow().links[self.link].client_open
     }
 
     fn cut(&mut self) {

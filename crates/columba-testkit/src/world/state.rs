@@ -9,10 +9,13 @@ use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time}
 use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Version};
 
 use super::edge::{Edge, EdgeEvent};
-use super::link::{Link, Parcel};
+use super::link::Link;
 use super::{WorldOptions, seed_of};
+use crate::expect::{Condition, View};
+use crate::line::{Cargo, Line};
+use crate::net::Net;
 use crate::rng::Rng;
-use crate::transcript::{Direction, Entry, Transcript, What};
+use crate::transcript::{Direction, Transcript};
 
 /// Not zero: nothing may take the start for a special time.
 const START: Time = Time::from_secs(1000);
@@ -22,7 +25,9 @@ pub(super) struct State {
     pub(super) now: Time,
     pub(super) brokers: Vec<Broker>,
     pub(super) links: Vec<Link>,
-    transcript: Transcript,
+    /// Those that something may still happen to.
+    active: Vec<usize>,
+    pub(super) net: Net,
     seed: u64,
     rng: Rng,
     latency: (Duration, Duration),
@@ -41,15 +46,16 @@ pub(super) struct Broker {
 
 impl State {
     pub(super) fn new(options: &WorldOptions) -> Self {
-        let transcript = Transcript::default();
+        let net = Net::new(options.seed);
         if !options.transcript {
-            transcript.switch_off();
+            net.transcript.switch_off();
         }
         Self {
             now: START,
             brokers: Vec::new(),
             links: Vec::new(),
-            transcript,
+            active: Vec::new(),
+            net,
             seed: options.seed,
             rng: Rng::new(options.seed),
             latency: options.latency,
@@ -70,49 +76,46 @@ impl State {
     }
 
     pub(super) fn transcript(&self) -> Transcript {
-        self.transcript.clone()
+        self.net.transcript.clone()
     }
 
     // Connections.
 
     pub(super) fn open(&mut self, broker: usize, name: &str, version: Version, peer: Peer) -> usize {
         let key = self.brokers[broker].core.open(self.now, peer);
-        let number = self.transcript.add_connection(name);
         let link = self.links.len();
-        self.links.push(Link::new(broker, number, key, version));
+        let line = Line::new(&self.net, name, version);
+        line.note(self.elapsed(), Direction::ToBroker, "opened");
+        self.links.push(Link::new(broker, key, line));
+        self.active.push(link);
         let by_key = &mut self.brokers[broker].links;
         if by_key.len() <= key.index() {
             by_key.resize(key.index() + 1, usize::MAX);
         }
         by_key[key.index()] = link;
-        self.note(link, Direction::ToBroker, "opened");
         self.pump();
         link
     }
 
     /// The client sends.
     pub(super) fn send(&mut self, link: usize, bytes: &[u8]) {
-        if !self.links[link].client_open {
-            return;
+        if self.links[link].client_open {
+            let (now, latency) = (self.elapsed(), self.latency());
+            self.links[link].line.carry(now, Direction::ToBroker, bytes, latency);
+            self.pump();
         }
-        self.record(link, Direction::ToBroker, bytes);
-        let at = self.arrival();
-        self.links[link].up.push(at, Parcel::Bytes(bytes.to_vec()));
-        self.pump();
     }
 
     /// The client is gone without a word.
     pub(super) fn cut(&mut self, link: usize) {
-        if !self.links[link].client_open {
-            return;
-        }
-        self.note(link, Direction::ToBroker, "cut");
-        let at = self.arrival();
+        let (now, latency) = (self.elapsed(), self.latency());
         let link = &mut self.links[link];
-        link.client_open = false;
-        link.down.clear();
-        link.up.push(at, Parcel::End);
-        self.pump();
+        if link.client_open {
+            link.client_open = false;
+            link.line.note(now, Direction::ToBroker, "cut");
+            link.line.end(now, Direction::ToBroker, latency);
+            self.pump();
+        }
     }
 
     pub(super) fn stall(&mut self, link: usize, stalled: bool) {
@@ -130,15 +133,42 @@ impl State {
         delivered.clear();
     }
 
+    /// The link of the client that is connected under this id.
+    fn client(&mut self, client_id: &str) -> Option<&mut Link> {
+        self.links.iter_mut().rev().find(|link| link.client_open && *link.line.client == *client_id)
+    }
+
+    #[track_caller]
+    pub(super) fn inject(&mut self, client_id: &str, direction: Direction, packet: &Packet<'_>) {
+        let now = self.elapsed();
+        let Some(link) = self.client(client_id) else { panic!("no client {client_id:?} is connected") };
+        link.line.inject(now, direction, packet);
+        self.pump();
+    }
+
+    #[track_caller]
+    pub(super) fn publish_as(&mut self, client_id: &str, publish: &Publish<'_>) {
+        let now = self.elapsed();
+        let Some(link) = self.client(client_id) else { panic!("no client {client_id:?} is connected") };
+        link.line.publish(now, publish);
+        self.pump();
+    }
+
+    pub(super) fn cut_client(&mut self, client_id: &str) -> bool {
+        let now = self.elapsed();
+        let Some(link) = self.client(client_id) else { return false };
+        link.line.note(now, Direction::ToBroker, "cut");
+        link.line.cut(now);
+        self.pump();
+        true
+    }
+
     pub(super) fn restart(&mut self, broker: usize) {
-        for at in 0..self.links.len() {
-            let link = &mut self.links[at];
+        for link in &mut self.links {
             if link.broker == broker && (link.broker_open || link.client_open) {
                 link.broker_open = false;
-                link.client_open = false;
-                link.up.clear();
-                link.down.clear();
-                self.note(at, Direction::ToClient, "cut");
+                link.line.note(self.now - START, Direction::ToClient, "cut");
+                link.line.cut(self.now - START);
             }
         }
         let seed = seed_of(self.rng.next(), broker);
@@ -146,6 +176,7 @@ impl State {
         broker.core = Core::new(broker.config.clone(), seed);
         broker.events.clear();
         broker.links.clear();
+        self.pump();
     }
 
     // Time.
@@ -170,9 +201,26 @@ impl State {
         self.now = self.now + duration;
     }
 
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        self.next_due().map(|at| at - self.now)
+    }
+
+    /// Of the world's first broker.
+    pub(super) fn check_condition(&self, condition: &Condition) -> Result<(), String> {
+        let core = &self.brokers[0].core;
+        let sessions: Vec<_> = core.clients().collect();
+        let subscriptions = condition.client().map(|client| core.subscriptions(client)).unwrap_or_default();
+        let transcript = &self.net.transcript;
+        transcript.with(|entries, _| {
+            condition.check(&View { transcript, entries, sessions: &sessions, subscriptions: &subscriptions })
+        })
+    }
+
     fn next_due(&self) -> Option<Time> {
         let deadlines = self.brokers.iter().filter_map(|broker| broker.core.poll_timeout());
-        deadlines.chain(self.links.iter().filter_map(Link::next_arrival)).min()
+        let links = self.active.iter().map(|&at| &self.links[at]);
+        let arrivals = links.filter_map(|link| Some(START + link.next_arrival()?));
+        deadlines.chain(arrivals).min()
     }
 
     #[track_caller]
@@ -188,14 +236,14 @@ impl State {
         self.pump();
     }
 
-    fn arrival(&mut self) -> Time {
+    fn latency(&mut self) -> Duration {
         let (from, to) = self.latency;
         if to.is_zero() {
-            return self.now;
+            return Duration::ZERO;
         }
         let spread = to.saturating_sub(from).as_micros();
         let extra = self.rng.below(u64::try_from(spread).unwrap_or(u64::MAX).saturating_add(1));
-        self.now + from + Duration::from_micros(extra)
+        from + Duration::from_micros(extra)
     }
 
     // Moving.
@@ -207,10 +255,13 @@ impl State {
             for at in 0..self.brokers.len() {
                 idle &= !self.pump_broker(at);
             }
-            for at in 0..self.links.len() {
-                idle &= !self.arrive(at);
+            // Nobody is added on the way.
+            for n in 0..self.active.len() {
+                idle &= !self.arrive(self.active[n]);
             }
             if idle {
+                let links = &self.links;
+                self.active.retain(|&at| links[at].broker_open || links[at].client_open);
                 return;
             }
         }
@@ -244,39 +295,41 @@ impl State {
 
     /// What has arrived at either end of a link.
     fn arrive(&mut self, at: usize) -> bool {
+        let now = self.elapsed();
         let mut busy = false;
-        while let Some(parcel) = self.links[at].up.pop(self.now) {
+        while let Some(cargo) = self.links[at].line.poll(now, Direction::ToBroker) {
             busy = true;
-            self.arrive_at_broker(at, parcel);
+            self.arrive_at_broker(at, cargo);
         }
         while !self.links[at].stalled {
             let link = &mut self.links[at];
-            let Some(parcel) = link.down.pop(self.now) else { break };
+            let Some(cargo) = link.line.poll(now, Direction::ToClient) else { break };
             busy = true;
-            match parcel {
-                Parcel::Bytes(bytes) => link.delivered.extend_from_slice(&bytes),
-                Parcel::End => {
-                    link.client_open = false;
-                    link.up.clear();
-                }
+            match cargo {
+                Cargo::Bytes(bytes) if link.client_open => link.delivered.extend_from_slice(&bytes),
+                Cargo::Bytes(_) => {}
+                Cargo::End => link.client_open = false,
+            }
+            if link.broker_open && !link.line.is_full(Direction::ToClient) {
+                self.serve(at);
             }
         }
         busy
     }
 
-    fn arrive_at_broker(&mut self, at: usize, parcel: Parcel) {
+    fn arrive_at_broker(&mut self, at: usize, cargo: Cargo) {
         let link = &mut self.links[at];
         if !link.broker_open {
             return;
         }
-        match parcel {
-            Parcel::Bytes(bytes) => {
+        match cargo {
+            Cargo::Bytes(bytes) => {
                 link.promise(&bytes);
                 link.input.extend_from_slice(&bytes);
                 self.pass(at, || Edge::Arrived(bytes));
                 self.feed(at);
             }
-            Parcel::End => {
+            Cargo::End => {
                 link.broker_open = false;
                 let (broker, key) = (link.broker, link.key);
                 self.pass(at, || Edge::Ended);
@@ -295,16 +348,17 @@ impl State {
 
     /// A connection is ready: it has something to send, or takes input again.
     fn serve(&mut self, at: usize) {
-        if self.links[at].stalled {
-            return;
-        }
         loop {
-            let Link { broker, key, .. } = self.links[at];
+            let Link { broker, key, stalled, ref line, .. } = self.links[at];
+            if stalled || line.is_full(Direction::ToClient) {
+                // It takes nothing: the broker waits.
+                return;
+            }
             let flow = self.brokers[broker].core.poll_transmit(self.now, key, &mut self.output);
             if !self.output.is_empty() {
                 let bytes = self.output.to_vec();
                 self.output.clear();
-                self.transmit(at, bytes);
+                self.transmit(at, &bytes);
             }
             match flow {
                 Flow::More => {}
@@ -316,50 +370,37 @@ impl State {
     }
 
     /// The broker sends.
-    fn transmit(&mut self, at: usize, bytes: Vec<u8>) {
-        self.record(at, Direction::ToClient, &bytes);
-        self.pass(at, || Edge::Sent(bytes.clone()));
-        let arrival = self.arrival();
+    fn transmit(&mut self, at: usize, bytes: &[u8]) {
+        let (now, latency) = (self.elapsed(), self.latency());
+        self.pass(at, || Edge::Sent(Bytes::copy_from_slice(bytes)));
         let link = &mut self.links[at];
-        let version = link.version;
+        let version = link.line.version;
         let mut broken = None;
-        each_packet(&bytes, |bytes| {
+        each_packet(bytes, |bytes| {
             let outcome =
                 read(bytes, version).and_then(|packet| link.promises.received(&packet, bytes.len()));
             broken = broken.take().or(outcome.err());
         });
-        if link.client_open {
-            link.down.push(arrival, Parcel::Bytes(bytes));
-        }
+        link.line.carry(now, Direction::ToClient, bytes, latency);
+        let number = link.line.number;
         self.check(broken.is_none(), || {
-            format!("{}: {}", self.transcript.name(self.links[at].number), broken.unwrap_or_default())
+            format!("{}: {}", self.net.transcript.name_of(number), broken.unwrap_or_default())
         });
     }
 
     /// The broker has closed a connection.
     fn end(&mut self, at: usize, what: &'static str) {
-        self.note(at, Direction::ToClient, what);
+        let (now, latency) = (self.elapsed(), self.latency());
         self.pass(at, || Edge::Closed);
-        let arrival = self.arrival();
         let link = &mut self.links[at];
+        link.line.note(now, Direction::ToClient, what);
+        link.line.end(now, Direction::ToClient, latency);
         link.broker_open = false;
-        link.down.push(arrival, Parcel::End);
         let (broker, key) = (link.broker, link.key);
         self.brokers[broker].core.close(self.now, key, CloseCause::Asked);
     }
 
-    fn record(&self, link: usize, direction: Direction, bytes: &[u8]) {
-        let Link { number: connection, version, .. } = self.links[link];
-        let at = self.elapsed();
-        self.transcript.add_packets(bytes, |bytes| Entry {
-            at,
-            connection,
-            direction,
-            what: What::Packet { version, bytes: Bytes::copy_from_slice(bytes) },
-            fate: None,
-        });
-    }
-
+    /// Notes what passes the broker's end of a link.
     fn pass(&mut self, link: usize, edge: impl FnOnce() -> Edge) {
         let at = self.elapsed();
         if let Some(edges) = &mut self.edges {
@@ -367,15 +408,9 @@ impl State {
         }
     }
 
-    fn note(&self, link: usize, direction: Direction, what: &'static str) {
-        let connection = self.links[link].number;
-        let at = self.elapsed();
-        self.transcript.add(Entry { at, connection, direction, what: What::Link(what), fate: None });
-    }
-
     #[track_caller]
     fn check(&self, condition: bool, problem: impl FnOnce() -> String) {
-        assert!(condition, "{}\n{}\n", problem(), self.transcript.tail());
+        assert!(condition, "{}\n{}\n", problem(), self.net.transcript.tail());
     }
 }
 
@@ -395,13 +430,15 @@ impl State {
     pub(super) fn wind_down(&mut self) {
         for link in 0..self.links.len() {
             self.links[link].stalled = false;
-            self.latency = (Duration::ZERO, Duration::ZERO);
             self.cut(link);
         }
-        // What was under way arrives.
-        while self.links.iter().any(|link| link.next_arrival().is_some()) {
-            self.advance_to_next();
+        self.latency = (Duration::ZERO, Duration::ZERO);
+        for link in &mut self.links {
+            // Faults are over: a broker that was not told is told now.
+            link.line.cut(self.now - START);
         }
+        self.net.clear();
+        self.pump();
         for broker in 0..self.brokers.len() {
             self.empty(broker);
         }

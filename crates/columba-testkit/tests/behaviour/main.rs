@@ -1,3 +1,7 @@
 //! What the kit promises to its users.
 
+mod broker;
+mod expect;
+mod faults;
+mod transcript;
 mod world;

@@ -14,7 +14,7 @@ fn a_month_takes_no_time() {
     device.subscribe("command", 1);
     device.drop_link();
     world.connect("app", Version::V3_1_1, |_| ()).publish("command", 1, "on");
-    world.advance(Duration::from_secs(30 * 86_400));
+    world.advance(Duration::from_hours(30 * 24));
     let device = world.connect("device", Version::V5, persistent);
     device.expect_all(&["PUBLISH command=on q1 #1"]);
     world.wind_down();
