@@ -271,10 +271,6 @@ impl Agent {
         self.connection.as_ref().is_some_and(|connection| connection.accepted)
     }
 
-    pub(crate) const fn is_connected(&self) -> bool {
-        self.connection.is_some()
-    }
-
     /// What it has published and the broker has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.outgoing.len()

@@ -9,8 +9,15 @@ use crate::rng::Rng;
 const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "b", "b/c", "a//b", "$x/y", "s/1"];
 const FILTERS: [&str; 14] =
     ["#", "+", "a", "a/b", "a/+", "a/#", "+/b", "b/c", "+/+/+", "$x/#", "s/+", "a/b/#", "b", "+/c"];
-const SHARED: [&str; 6] =
-    ["$share/g/a/b", "$share/g/a/#", "$share/h/a/b", "$share/g/+", "$share/g/#", "$share/h/s/1"];
+const SHARED: [&str; 7] = [
+    "$share/g/a/b",
+    "$share/g/#",
+    "$share/g/a/#",
+    "$share/h/a/b",
+    "$share/g/+",
+    "$share/g/#",
+    "$share/h/s/1",
+];
 const VERSIONS: [Version; 5] = [Version::V3_1, Version::V3_1_1, Version::V5, Version::V5, Version::V5];
 const SECONDS: [u32; 6] = [1, 2, 5, 10, 30, 100];
 
@@ -21,6 +28,7 @@ struct Theme {
     weights: [u64; 14],
     topics: Vec<&'static str>,
     filters: Vec<&'static str>,
+    shares: Vec<&'static str>,
     lowest_qos: u8,
     shared: bool,
     wills: bool,
@@ -49,17 +57,7 @@ pub fn generate(seed: u64) -> Script {
     let steps = rng.pick(&[15, 30, 30, 60, 60, 120]);
     let mut generator =
         Generator { rng, versions: setup.versions.clone(), theme, message: 0, subscriptions: 0 };
-    let mut ops: Vec<Op> = Vec::new();
-    for client in 0..clients {
-        ops.push(generator.connect(client));
-        if generator.rng.below(4) > 0 {
-            ops.push(generator.subscribe(client));
-        }
-    }
-    for _ in 0..steps {
-        let op = generator.op();
-        ops.push(op);
-    }
+    let ops = generator.ops(steps, &setup);
     Script { seed, setup, ops }
 }
 
@@ -89,8 +87,10 @@ fn theme(rng: &mut Rng) -> Theme {
         let count = 1 + rng.below(all.len() as u64) as usize;
         (0..count).map(|_| rng.pick(all)).collect::<Vec<_>>()
     };
+    let shares: Vec<&'static str> = (0..rng.pick(&[1, 1, 2, 3])).map(|_| rng.pick(&SHARED)).collect();
     Theme {
         weights,
+        shares,
         topics: some(rng, &TOPICS),
         filters: some(rng, &FILTERS),
         lowest_qos: rng.pick(&[0, 0, 1, 2]),
@@ -104,6 +104,32 @@ fn theme(rng: &mut Rng) -> Theme {
 }
 
 impl Generator {
+    fn ops(&mut self, steps: usize, setup: &Setup) -> Vec<Op> {
+        let mut ops: Vec<Op> = (0..setup.versions.len()).map(|client| self.connect(client)).collect();
+        let latency = u64::from(setup.latency.1);
+        if latency > 0 {
+            ops.push(Op::Advance { ms: 3 * latency });
+        }
+        for client in 0..setup.versions.len() {
+            if self.rng.below(5) > 0 {
+                ops.push(self.subscribe(client));
+            }
+            if self.rng.one_in(4) {
+                ops.push(Op::Answer { client, how: Answer::Later });
+            }
+        }
+        for _ in 0..steps {
+            let op = self.op();
+            // Nothing can be done before CONNACK has come.
+            let waits = matches!(op, Op::Connect(_)) && latency > 0 && self.rng.below(3) > 0;
+            ops.push(op);
+            if waits || latency > 0 && self.rng.one_in(8) {
+                ops.push(Op::Advance { ms: self.rng.pick(&[1, latency.div_ceil(2), 2 * latency]) });
+            }
+        }
+        ops
+    }
+
     fn op(&mut self) -> Op {
         let total = self.theme.weights.iter().sum::<u64>().max(1);
         let mut at = self.rng.below(total);
@@ -235,8 +261,8 @@ impl Generator {
                 _ => client.is_multiple_of(2),
             };
         match shares {
-            true if self.versions[client] == Version::V5 => self.rng.pick(&SHARED),
-            true => SHARED[client % SHARED.len()],
+            true if self.versions[client] == Version::V5 => self.rng.pick(&self.theme.shares),
+            true => self.theme.shares[0],
             false => self.rng.pick(&self.theme.filters),
         }
     }

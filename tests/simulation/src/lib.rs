@@ -10,9 +10,8 @@ mod run;
 mod shrink;
 
 pub use crate::generate::generate;
-pub use crate::op::{Answer, Connect, Filter, Op, Publish, Script, Setup, Will};
+pub use crate::op::Script;
 pub use crate::run::{Failure, Report, run};
-pub use crate::shrink::shrink;
 
 use std::fmt::Write;
 
@@ -20,7 +19,7 @@ use std::fmt::Write;
 pub fn explain(seed: u64) -> Option<String> {
     let script = generate(seed);
     let complaint = run(&script, false).failure?.complaint;
-    let short = shrink(&script, &complaint);
+    let short = shrink::shrink(&script, &complaint);
     let failure = run(&short, true).failure?;
     let mut text = format!("seed {seed} fails: {}\n\n", first_line(&complaint));
     let _ = writeln!(text, "The shortest script that fails like it:\n{short}");

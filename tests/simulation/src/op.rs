@@ -10,38 +10,38 @@ use columba_testkit::codec::RetainHandling;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     /// The seed it was generated from; also the seed of latencies.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// What does not change while it runs.
-    pub setup: Setup,
+    pub(crate) setup: Setup,
     /// What happens, in this order.
-    pub ops: Vec<Op>,
+    pub(crate) ops: Vec<Op>,
 }
 
 /// The surroundings of a workload.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// The protocol version of each client.
-    pub versions: Vec<Version>,
+    pub(crate) versions: Vec<Version>,
     /// Milliseconds, from and to, that everything is under way.
-    pub latency: (u32, u32),
+    pub(crate) latency: (u32, u32),
     /// The broker's limit of unacknowledged messages to one client.
-    pub inflight: u16,
+    pub(crate) inflight: u16,
     /// The broker's limit of aliases towards a client.
-    pub aliases_out: u16,
+    pub(crate) aliases_out: u16,
     /// The broker's budget for one portion of output.
-    pub transmit_budget: usize,
+    pub(crate) transmit_budget: usize,
     /// The broker's limit of messages that wait for one session.
-    pub queued_messages: usize,
+    pub(crate) queued_messages: usize,
     /// What goes if there are more: the oldest ones instead of the new one.
-    pub drop_oldest: bool,
+    pub(crate) drop_oldest: bool,
     /// QoS 0 messages are kept for clients that are away.
-    pub queue_qos0_offline: bool,
+    pub(crate) queue_qos0_offline: bool,
 }
 
 /// One step. Clients are named by their number. A step that cannot be taken, as the client is not connected, is
 /// nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Op {
+pub(crate) enum Op {
     /// Opens a connection and sends CONNECT. An older connection of the client stays open and is forgotten.
     Connect(Connect),
     /// The link fails at both ends.
@@ -76,66 +76,66 @@ pub enum Op {
 
 /// A CONNECT.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Connect {
-    pub client: usize,
-    pub clean: bool,
+pub(crate) struct Connect {
+    pub(crate) client: usize,
+    pub(crate) clean: bool,
     /// Version 5 only.
-    pub session_expiry: Option<u32>,
-    pub keep_alive: u16,
+    pub(crate) session_expiry: Option<u32>,
+    pub(crate) keep_alive: u16,
     /// Version 5 only.
-    pub receive_maximum: Option<u16>,
+    pub(crate) receive_maximum: Option<u16>,
     /// Version 5 only.
-    pub maximum_packet_size: Option<u32>,
+    pub(crate) maximum_packet_size: Option<u32>,
     /// Version 5 only.
-    pub alias_maximum: u16,
-    pub will: Option<Will>,
+    pub(crate) alias_maximum: u16,
+    pub(crate) will: Option<Will>,
     /// The client sends in portions of so many bytes; 0 is whole packets.
-    pub chunk: usize,
+    pub(crate) chunk: usize,
 }
 
 /// A will.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Will {
-    pub message: u32,
-    pub topic: &'static str,
-    pub qos: u8,
-    pub retain: bool,
+pub(crate) struct Will {
+    pub(crate) message: u32,
+    pub(crate) topic: &'static str,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
     /// Seconds. Version 5 only.
-    pub delay: Option<u32>,
+    pub(crate) delay: Option<u32>,
     /// Seconds. Version 5 only.
-    pub expiry: Option<u32>,
+    pub(crate) expiry: Option<u32>,
 }
 
 /// A PUBLISH.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Publish {
-    pub client: usize,
+pub(crate) struct Publish {
+    pub(crate) client: usize,
     /// What tells it from others; 0 is an empty payload.
-    pub message: u32,
-    pub topic: &'static str,
-    pub qos: u8,
-    pub retain: bool,
+    pub(crate) message: u32,
+    pub(crate) topic: &'static str,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
     /// Seconds. Version 5 only.
-    pub expiry: Option<u32>,
+    pub(crate) expiry: Option<u32>,
     /// Use a topic alias, if the version and the broker allow it.
-    pub alias: bool,
+    pub(crate) alias: bool,
     /// Bytes of payload beyond the number.
-    pub padding: usize,
+    pub(crate) padding: usize,
 }
 
 /// One filter of a SUBSCRIBE. Versions before 5 have the QoS only.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Filter {
-    pub filter: &'static str,
-    pub qos: u8,
-    pub no_local: bool,
-    pub retain_as_published: bool,
-    pub retain_handling: RetainHandling,
+pub(crate) struct Filter {
+    pub(crate) filter: &'static str,
+    pub(crate) qos: u8,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) retain_handling: RetainHandling,
 }
 
 /// How a client acknowledges messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// At once.
     Promptly,
     /// When told to.
@@ -146,7 +146,7 @@ pub enum Answer {
 
 impl Op {
     /// The client it is about.
-    pub fn client(&self) -> Option<usize> {
+    pub(crate) const fn client(&self) -> Option<usize> {
         match self {
             Self::Connect(connect) => Some(connect.client),
             Self::Publish(publish) => Some(publish.client),

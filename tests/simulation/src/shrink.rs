@@ -14,7 +14,7 @@ struct Shrinker {
 }
 
 /// The shortest script found that fails like this one.
-pub fn shrink(script: &Script, complaint: &str) -> Script {
+pub(crate) fn shrink(script: &Script, complaint: &str) -> Script {
     let mut shrinker = Shrinker { script: script.clone(), kind: kind(complaint), runs: 0 };
     loop {
         let before = shrinker.script.clone();

@@ -10,8 +10,15 @@ use columba_testkit::{QoS, ReasonCode, Version};
 
 use super::filter::{matches, shared};
 use super::link::{Answer, Phase};
-use super::session::{Form, Subscription};
+use super::session::{Form, Former, Subscription};
 use super::{Oracle, Outcome};
+
+impl Subscription {
+    /// What is to be remembered of it, if that is anything.
+    fn ended(self, until: u64) -> Option<Former> {
+        shared(&self.filter).is_some().then_some(Former { filter: self.filter, id: self.id, until })
+    }
+}
 
 impl Oracle {
     pub(super) fn arrived(&mut self, number: usize, bytes: &[u8]) -> Outcome {
@@ -115,10 +122,8 @@ impl Oracle {
             // [MQTT-3.8.4-3]
             match old {
                 Some(old) => {
-                    *old = subscription.clone();
-                    if shared(&subscription.filter).is_some() {
-                        session.former_shares.push((subscription.filter.clone(), since));
-                    }
+                    let old = std::mem::replace(old, subscription.clone());
+                    session.former_shares.extend(old.ended(since));
                 }
                 None => session.subscriptions.push(subscription.clone()),
             }
@@ -160,15 +165,15 @@ impl Oracle {
         for filter in &unsubscribe.filters {
             let filter = filter.as_str();
             let Some(session) = &mut self.sessions[client] else { return };
-            let before = session.subscriptions.len();
-            session.subscriptions.retain(|subscription| subscription.filter != filter);
-            let existed = session.subscriptions.len() < before;
+            let at = session.subscriptions.iter().position(|subscription| subscription.filter == filter);
+            let existed = at.is_some();
+            let old = at.map(|at| session.subscriptions.remove(at));
+            session.former_shares.extend(old.and_then(|old| old.ended(order)));
             // What is not sent yet may come or not [MQTT-3.10.4-3].
             for due in session.due.iter_mut().filter(|due| matches(filter, &due.message.topic)) {
                 due.must = false;
             }
             if existed && shared(filter).is_some() {
-                session.former_shares.push((filter.to_owned(), order));
                 self.leaves_group(client, filter);
             }
             if is_v5 {

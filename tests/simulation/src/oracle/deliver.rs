@@ -7,7 +7,7 @@ use columba_testkit::codec::{Publish, SubscriptionId};
 
 use super::group::Sent;
 use super::link::{Link, Phase};
-use super::session::{Due, Form, Inflight, Message, Micros, Subscription};
+use super::session::{Due, Form, Former, Inflight, Message, Micros, Subscription};
 use super::{Oracle, Outcome};
 use crate::oracle::lifecycle::SECOND;
 
@@ -156,13 +156,16 @@ impl Oracle {
             subscription.is_some_and(|it| fits_shared(it, &shared.message, session.version, publish))
                 && fresh(&shared.message)
         });
-        // Of messages that look the same rather one that must come.
-        let member = members.min_by_key(|(_, shared)| shared.excused);
+        // Of messages that look the same rather one that must come, and was not sent yet.
+        let member = members.min_by_key(|(_, shared)| (shared.excused, !shared.sent.is_empty()));
         // What was handed to it before the subscription changed or ended may come still, and look otherwise.
         let former = || {
             candidates().find(|(_, shared)| {
-                let changed = session.former_shares.iter().rfind(|(share, _)| *share == shared.share);
-                changed.is_some_and(|&(_, when)| when > shared.message.order)
+                let was = |former: &Former| {
+                    let has_id = session.version < Version::V5 || former.id.into_iter().eq(ids(publish));
+                    former.filter == shared.share && former.until > shared.message.first && has_id
+                };
+                session.former_shares.iter().any(was)
                     && publish.qos as u8 <= shared.message.qos
                     && fresh(&shared.message)
             })

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Oracle;
-use super::session::{Message, Session};
+use super::session::{Former, Message, Session};
 
 /// A message for one shared subscription.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ impl Oracle {
 
     /// The sessions that may have the message in their queue: members, and who was one when it was published.
     pub(super) fn holders<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = &'a Session> {
-        let order = shared.message.order;
+        let order = shared.message.first;
         self.sessions.iter().flatten().filter(move |session| {
-            let left = |(share, when): &(String, u64)| *share == shared.share && *when > order;
+            let left = |former: &Former| former.filter == shared.share && former.until > order;
             session.subscription(&shared.share).is_some() || session.former_shares.iter().any(left)
         })
     }

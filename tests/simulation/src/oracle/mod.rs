@@ -45,6 +45,8 @@ pub(crate) struct Oracle {
     retained: BTreeMap<String, Rc<Message>>,
     /// Messages for shared subscriptions that are not finished.
     shared: Vec<Shared>,
+    /// When which payload was accepted first.
+    firsts: BTreeMap<Vec<u8>, u64>,
     /// Counts whatever needs an order.
     order: u64,
     /// A digest of everything that has passed.
@@ -62,6 +64,7 @@ impl Oracle {
             sessions: setup.versions.iter().map(|_| None).collect(),
             retained: BTreeMap::new(),
             shared: Vec::new(),
+            firsts: BTreeMap::new(),
             order: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             mistake: None,

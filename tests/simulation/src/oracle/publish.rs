@@ -25,8 +25,10 @@ impl Oracle {
         retain: bool,
         expiry: Option<u32>,
     ) -> bool {
+        let order = self.next_order();
         let message = Rc::new(Message {
-            order: self.next_order(),
+            order,
+            first: *self.firsts.entry(payload.to_vec()).or_insert(order),
             topic: topic.to_owned(),
             payload: payload.to_vec(),
             publisher,
@@ -87,7 +89,8 @@ impl Oracle {
         let mut due = Due { message: message.clone(), form, must };
         if limit < PLENTY {
             // What waits for shared subscriptions is not known, so nothing is where there are some.
-            let unknown = session.subscriptions.iter().any(|other| shared(&other.filter).is_some());
+            let unknown = !session.former_shares.is_empty()
+                || session.subscriptions.iter().any(|other| shared(&other.filter).is_some());
             let is_full = session.due.len() >= limit;
             // In which order retained messages come, and so which of them go, nobody says.
             let any_goes = self.setup.drop_oldest || due.form.retained;

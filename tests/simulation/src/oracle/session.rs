@@ -14,6 +14,8 @@ pub(super) type Micros = u64;
 pub(super) struct Message {
     /// Place in the order in which the broker accepted messages.
     pub(super) order: u64,
+    /// The same of its first copy.
+    pub(super) first: u64,
     pub(super) topic: String,
     pub(super) payload: Vec<u8>,
     pub(super) publisher: usize,
@@ -33,8 +35,8 @@ pub(super) struct Session {
     pub(super) ends: Option<Micros>,
     pub(super) will: Option<Will>,
     pub(super) subscriptions: Vec<Subscription>,
-    /// Shared subscriptions that were changed or ended, with the place of that in the order of messages.
-    pub(super) former_shares: Vec<(String, u64)>,
+    /// Shared subscriptions as they were until they were changed or ended.
+    pub(super) former_shares: Vec<Former>,
     /// Not sent yet.
     pub(super) due: Vec<Due>,
     /// Sent and not acknowledged, in the order of first sending.
@@ -66,6 +68,15 @@ pub(super) struct Subscription {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<u32>,
+}
+
+/// A shared subscription that is not like this any more.
+#[derive(Debug)]
+pub(super) struct Former {
+    pub(super) filter: String,
+    pub(super) id: Option<u32>,
+    /// Place of its end in the order of messages.
+    pub(super) until: u64,
 }
 
 /// A message that a session is to get.
