@@ -177,7 +177,7 @@ impl Generator {
             session_expiry,
             keep_alive: if self.theme.keep_alive { rng.pick(&[0, 2, 10, 60]) } else { 0 },
             receive_maximum: if limits { rng.pick(&[None, Some(1), Some(2), Some(7)]) } else { None },
-            maximum_packet_size: if limits { rng.pick(&[None, None, Some(40), Some(120)]) } else { None },
+            maximum_packet_size: if limits { rng.pick(&[None, None, Some(40), Some(80)]) } else { None },
             alias_maximum: rng.pick(&[0, 0, 1, 2, 10]),
             will: None,
             chunk: if self.theme.chunks { rng.pick(&[0, 1, 3, 10]) } else { 0 },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use columba_simulation::{Report, explain, generate, run};
 
-const USAGE: &str = "simulate --seeds N [--from S] [--jobs J] | simulate --seed X";
+const USAGE: &str = "simulate --seeds N [--from S] [--jobs J] [--failures K] | simulate --seed X";
 
 /// How often the same seed is run twice to see that nothing differs.
 const REPEAT_EVERY: u64 = 50;
@@ -16,6 +16,8 @@ struct Arguments {
     seeds: u64,
     from: u64,
     jobs: u64,
+    /// How many failures are enough.
+    failures: usize,
     seed: Option<u64>,
 }
 
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let mut arguments = Arguments { seeds: 2000, from: 0, jobs, seed: None };
+    let mut arguments = Arguments { seeds: 2000, from: 0, jobs, failures: 1, seed: None };
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
         let value =
@@ -54,6 +56,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seeds" => arguments.seeds = value,
             "--from" => arguments.from = value,
             "--jobs" => arguments.jobs = value.max(1),
+            "--failures" => arguments.failures = usize::try_from(value).unwrap_or(usize::MAX),
             "--seed" => arguments.seed = Some(value),
             _ => return Err(format!("{word} is unknown")),
         }
@@ -95,7 +98,7 @@ fn run_all(arguments: &Arguments) -> ExitCode {
     let end = arguments.from.saturating_add(arguments.seeds);
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
-            scope.spawn(|| work(&tally, end));
+            scope.spawn(|| work(&tally, end, arguments.failures));
         }
         let mut last = Instant::now();
         while tally.done.load(Ordering::Relaxed) < arguments.seeds && !tally.stop.load(Ordering::Relaxed) {
@@ -123,8 +126,8 @@ fn run_all(arguments: &Arguments) -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One thread: seed by seed until all are done or one has failed.
-fn work(tally: &Tally, end: u64) {
+/// One thread: seed by seed until all are done or enough have failed.
+fn work(tally: &Tally, end: u64, enough: usize) {
     while !tally.stop.load(Ordering::Relaxed) {
         let seed = tally.next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
@@ -136,8 +139,8 @@ fn work(tally: &Tally, end: u64) {
         if let Some(problem) = problem(seed, &report) {
             if let Ok(mut failures) = tally.failures.lock() {
                 failures.push((seed, problem));
+                tally.stop.fetch_or(failures.len() >= enough, Ordering::Relaxed);
             }
-            tally.stop.store(true, Ordering::Relaxed);
         }
         tally.done.fetch_add(1, Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use columba_testkit::Version;
 use columba_testkit::codec::{Publish, SubscriptionId};
 
-use super::group::Sent;
+use super::group::{Sent, Shared};
 use super::link::{Link, Phase};
 use super::session::{Due, Form, Former, Inflight, Message, Micros, Subscription};
 use super::{Oracle, Outcome};
@@ -156,8 +156,13 @@ impl Oracle {
             subscription.is_some_and(|it| fits_shared(it, &shared.message, session.version, publish))
                 && fresh(&shared.message)
         });
-        // Of messages that look the same rather one that must come, and was not sent yet.
-        let member = members.min_by_key(|(_, shared)| (shared.excused, !shared.sent.is_empty()));
+        // Of messages that look the same rather the one with that time left, one that must come, and one that was not
+        // sent yet.
+        let said = publish.properties.message_expiry.map(Micros::from);
+        let member = members.min_by_key(|(_, Shared { message, sent, excused, .. })| {
+            let left = message.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND));
+            (left != said, *excused, !sent.is_empty())
+        });
         // What was handed to it before the subscription changed or ended may come still, and look otherwise.
         let former = || {
             candidates().find(|(_, shared)| {

@@ -97,9 +97,8 @@ impl Oracle {
         let now = self.now;
         let Some(session) = &mut self.sessions[client] else { return };
         session.link = None;
-        for due in session.due.iter_mut().filter(|due| due.form.qos == 0 && !keeps_qos0) {
-            due.must = false;
-        }
+        // They are not kept for a client that is away (README).
+        session.due.retain(|due| due.form.qos > 0 || keeps_qos0);
         let ends = (session.expiry < u32::MAX).then(|| now + Micros::from(session.expiry) * SECOND);
         session.ends = ends;
         if let Some(will) = &mut session.will {
