@@ -246,7 +246,7 @@ fn a_reconnect_cancels_a_will_that_waits(stage: &Stage) {
     client.expect_open();
 }
 
-/// [MQTT-3.3.2-7] [MQTT-3.3.2-12]
+/// An alias that stood for the filter would give the second topic the name of the first.
 fn an_alias_stands_for_one_topic_and_not_for_a_filter(stage: &Stage) {
     let client = stage.connect("aliases", |connect| connect.properties.topic_alias_maximum = Some(10));
     client.subscribe("mistakes/alias/+", 0);
