@@ -351,7 +351,9 @@ impl Disconnected {
         if view.session(&self.client).is_some_and(|session| session.connection.is_some()) {
             return Err("it is connected".to_owned());
         }
-        let was_connected = view.of(&self.client).next().is_some();
+        let is_accepted =
+            |entry: &Entry| matches!(entry.packet(), Some(Packet::ConnAck(ack)) if !ack.reason.is_error());
+        let was_connected = view.of(&self.client).any(is_accepted);
         let reasons: Vec<ReasonCode> = view
             .of(&self.client)
             .filter_map(|entry| match entry.packet() {

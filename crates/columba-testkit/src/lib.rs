@@ -134,7 +134,7 @@ pub use crate::net::FaultHandle;
 pub use crate::received::Received;
 pub use crate::transcript::{Direction, Entry, Transcript, What};
 pub use crate::words::describe;
-pub use crate::world::{SimulatedBroker, World, WorldOptions};
+pub use crate::world::{Edge, EdgeEvent, SimulatedBroker, World, WorldOptions};
 
 use columba::TopicName;
 use columba::codec::{Connect, MessageProperties, Will};

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use columba::codec::{Connect, Packet, Publish};
 use columba::memory::{Pipe, pipe};
@@ -31,6 +31,7 @@ use self::host::Host;
 use self::pipe::PipeWire;
 use self::proxy::{Connection, Proxy};
 use crate::client::Client;
+use crate::expect::PATIENCE;
 use crate::fault::Fault;
 use crate::line::Line;
 use crate::net::{FaultHandle, Net};
@@ -252,22 +253,27 @@ impl TestBroker {
         self.inner.net.clear();
     }
 
-    /// Cuts the connection of a client without a word to either side. False if it has none.
+    /// Cuts the connection of a client without a word to either side. False if it has none. When this returns the broker has
+    /// noticed.
     pub fn cut(&self, client_id: &str) -> bool {
         let found = self.inner.connection(client_id);
         if let Some(connection) = &found {
             connection.cut(self.inner.clock.now());
+            self.wait_for_ends(vec![connection.clone()]);
         }
         found.is_some()
     }
 
     /// Cuts all connections, and cuts new ones as they are opened, until it is [`online`](Self::go_online) again. Sessions
-    /// live on.
+    /// live on. When this returns the broker has noticed.
     pub fn go_offline(&self) {
         let open = self.inner.open_connections();
         self.inner.offline.store(true, Ordering::Release);
         let now = self.inner.clock.now();
         open.iter().for_each(|connection| connection.cut(now));
+        let cut = open.clone();
+        drop(open);
+        self.wait_for_ends(cut);
     }
 
     /// Takes connections again.
@@ -304,6 +310,22 @@ impl TestBroker {
         self.change(client_id, |line, now| line.publish(now, &publish));
     }
 
+    /// The broker has noticed that these have ended.
+    fn wait_for_ends(&self, connections: Vec<Arc<Connection>>) {
+        let broker = self.inner.broker.clone();
+        self.host.wait(async move {
+            let deadline = Instant::now() + PATIENCE;
+            while !connections.iter().all(|connection| connection.has_ended()) && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            // The end of a connection is served in the round after the one that is under way, at the latest.
+            for _ in 0..3 {
+                let _ = broker.metrics().await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
     #[track_caller]
     fn change(&self, client_id: &str, change: impl FnOnce(&mut Line, Duration)) {
         let Some(connection) = self.inner.connection(client_id) else {
@@ -317,6 +339,8 @@ impl TestBroker {
 /// Time, and looking in. These calls block for as long as the broker takes to answer.
 impl TestBroker {
     /// Lets time pass on a [manual clock](TestBrokerBuilder::manual_clock). Whatever falls due on the way happens in its order.
+    /// What a client has just sent over a socket may be on its way still, a DISCONNECT, say: where that matters, expect its
+    /// effect first.
     ///
     /// # Panics
     /// If the broker's clock is the system's.
@@ -402,12 +426,14 @@ impl Inner {
     fn put_between(self: Arc<Self>, client: Box<dyn Transport>, name: &str) -> Option<Pipe> {
         let mut open = self.open_connections();
         // Under the lock: who goes offline cuts what is there, and all that comes later must see it.
-        if self.offline.load(Ordering::Acquire) {
+        let is_offline = self.offline.load(Ordering::Acquire);
+        // The version is known when CONNECT comes.
+        let line = Line::new(&self.net, name, Version::V3_1_1);
+        if is_offline {
+            line.note(self.clock.now(), Direction::ToBroker, "refused: offline");
             return None;
         }
         let (near, far) = pipe(PIPE_SIZE);
-        // The version is known when CONNECT comes.
-        let line = Line::new(&self.net, name, Version::V3_1_1);
         line.note(self.clock.now(), Direction::ToBroker, "opened");
         let connection = Arc::new(Connection::new(line));
         open.push(connection.clone());

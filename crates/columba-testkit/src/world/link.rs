@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use columba::codec::FixedHeader;
 use columba::core::ConnectionKey;
 
 use crate::line::Line;
@@ -28,6 +29,8 @@ pub(super) struct Link {
     pub(super) delivered: BytesMut,
     /// What the broker may send here.
     pub(super) promises: Promises,
+    /// The beginning of a packet from the client that has not arrived whole.
+    partial: BytesMut,
 }
 
 impl Link {
@@ -43,6 +46,26 @@ impl Link {
             input: BytesMut::new(),
             delivered: BytesMut::new(),
             promises,
+            partial: BytesMut::new(),
+        }
+    }
+
+    /// Tells the promises what has arrived from the client, packet by packet however it was split.
+    pub(super) fn promise(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        loop {
+            match FixedHeader::read(&self.partial, usize::MAX) {
+                Ok(Some(header)) if header.total() <= self.partial.len() => {
+                    let packet = self.partial.split_to(header.total());
+                    self.promises.sent(&packet);
+                }
+                Ok(_) => return,
+                Err(_) => {
+                    self.promises.sent(&self.partial);
+                    self.partial.clear();
+                    return;
+                }
+            }
         }
     }
 

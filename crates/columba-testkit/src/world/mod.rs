@@ -1,6 +1,7 @@
 //! The simulated world: brokers, clients and the links between them, on one thread, under a clock that moves only when
 //! told to. Nothing here reads the real time or waits.
 
+mod edge;
 mod link;
 mod state;
 
@@ -17,6 +18,7 @@ use columba::{
     TopicFilter, Verdict, Version,
 };
 
+pub use self::edge::{Edge, EdgeEvent};
 use self::state::State;
 use crate::client::Client;
 use crate::expect::{Condition, came_since};
@@ -131,6 +133,16 @@ impl World {
     /// What has happened so far.
     pub fn transcript(&self) -> Transcript {
         self.state.borrow().transcript()
+    }
+
+    /// Records from now on what passes the brokers' ends of links, for [`edge_events`](Self::edge_events).
+    pub fn watch_edges(&self) {
+        self.state.borrow_mut().edges.get_or_insert_default();
+    }
+
+    /// What has passed the brokers' ends of links since the last call, if that is [watched](Self::watch_edges).
+    pub fn edge_events(&self) -> Vec<EdgeEvent> {
+        self.state.borrow_mut().edges.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// From now on this happens to packets on all links, after the faults that were added before.

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use columba::codec::{Connect, FixedHeader, Packet, Publish};
 use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
 use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Verdict, Version};
 
+use super::edge::{Edge, EdgeEvent};
 use super::link::Link;
 use super::{WorldOptions, seed_of};
 use crate::expect::{Condition, View};
@@ -31,6 +32,8 @@ pub(super) struct State {
     rng: Rng,
     latency: (Duration, Duration),
     output: Chunks,
+    /// What passes the brokers' ends of links, if somebody wants to know.
+    pub(super) edges: Option<Vec<EdgeEvent>>,
 }
 
 type Authenticate = Box<dyn Fn(&AuthRequest) -> Verdict>;
@@ -61,6 +64,7 @@ impl State {
             rng: Rng::new(options.seed),
             latency: options.latency,
             output: Chunks::new(),
+            edges: None,
         }
     }
 
@@ -331,14 +335,16 @@ impl State {
         }
         match cargo {
             Cargo::Bytes(bytes) => {
-                each_packet(&bytes, |packet| link.promises.sent(packet));
+                link.promise(&bytes);
                 link.input.extend_from_slice(&bytes);
+                self.pass(at, || Edge::Arrived(bytes));
                 self.feed(at);
             }
             Cargo::End | Cargo::Cut => {
                 link.broker_open = false;
-                let key = link.key;
-                self.brokers[link.broker].core.close(self.now, key, CloseCause::Transport);
+                let (broker, key) = (link.broker, link.key);
+                self.pass(at, || Edge::Ended);
+                self.brokers[broker].core.close(self.now, key, CloseCause::Transport);
             }
         }
     }
@@ -377,6 +383,7 @@ impl State {
     /// The broker sends.
     fn transmit(&mut self, at: usize, bytes: &[u8]) {
         let (now, latency) = (self.elapsed(), self.latency());
+        self.pass(at, || Edge::Sent(Bytes::copy_from_slice(bytes)));
         let link = &mut self.links[at];
         let version = link.line.version;
         let mut broken = None;
@@ -395,12 +402,21 @@ impl State {
     /// The broker has closed a connection.
     fn end(&mut self, at: usize, what: &'static str) {
         let (now, latency) = (self.elapsed(), self.latency());
+        self.pass(at, || Edge::Closed);
         let link = &mut self.links[at];
         link.line.note(now, Direction::ToClient, what);
         link.line.end(now, Direction::ToClient, latency);
         link.broker_open = false;
         let (broker, key) = (link.broker, link.key);
         self.brokers[broker].core.close(self.now, key, CloseCause::Asked);
+    }
+
+    /// Notes what passes the broker's end of a link.
+    fn pass(&mut self, link: usize, edge: impl FnOnce() -> Edge) {
+        let at = self.elapsed();
+        if let Some(edges) = &mut self.edges {
+            edges.push(EdgeEvent { at, link, edge: edge() });
+        }
     }
 
     #[track_caller]

@@ -49,6 +49,8 @@ fn nothing_is_left_when_it_is_dropped() {
     let client = broker.connect("a", V5, |_| ());
     let over_tcp = Client::tcp(address, "b", V5, &Transcript::default()).unwrap();
     drop(broker);
+    // A last word may have made it.
+    client.drain();
     client.expect_closed();
     over_tcp.expect_closed();
     TcpStream::connect(address).unwrap_err();
@@ -246,5 +248,17 @@ fn no_connection_slips_through_when_it_goes_offline() {
             broker.go_offline();
             is_offline.store(true, Ordering::Release);
         });
+    }
+}
+
+#[test]
+fn a_cut_is_over_when_it_returns() {
+    let broker = TestBroker::start();
+    for _ in 0..50 {
+        let client = Client::tcp(broker.address(), "a", V5, &Transcript::default()).unwrap();
+        client.connect("a", persistent);
+        client.accepted();
+        assert!(broker.cut("a"));
+        assert!(broker.session("a").unwrap().connection.is_none());
     }
 }
