@@ -104,6 +104,11 @@ impl Core {
         let session = &mut self.sessions[index];
         session.connection = None;
         let expiry = session.expiry;
+        if expiry > 0 {
+            // First of all: what is not kept takes no room from the will, which may be for this very session.
+            self.drop_qos0(index);
+        }
+        let session = &mut self.sessions[index];
         if let Some(will) = &session.will {
             if will.delay == 0 || expiry == 0 {
                 self.publish_will(index);
@@ -119,7 +124,6 @@ impl Core {
         let session = &mut self.sessions[index];
         session.ends = (expiry < u32::MAX).then(|| self.now.plus_secs(u64::from(expiry)));
         self.arm_session(index);
-        self.drop_qos0(index);
         self.hand_over_shared(index, false);
         self.sessions[index].shrink();
     }

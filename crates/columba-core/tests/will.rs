@@ -303,6 +303,22 @@ fn a_will_may_go_to_its_own_session() {
     }
 }
 
+/// Messages at QoS 0, which a client that is away does not get, take no room from its own will.
+#[test]
+fn a_will_finds_the_room_that_its_clients_going_makes() {
+    let world = World::with(|config| config.limits.queued_messages = 1);
+    let connect = |connect: &mut Connect<'_>| {
+        delayed(100, 0)(connect);
+        connect.will = Some(Will { qos: level(1), ..will("will/d", "x") });
+    };
+    let client = world.connect("a", V5, connect);
+    client.subscribe("will/d", 1);
+    client.stall();
+    world.connect("p", V5, |_| ()).publish("will/d", 0, "passing");
+    client.drop_link();
+    assert_eq!(world.connect("a", V5, connect).messages(), ["will/d=x"]);
+}
+
 /// A will that overflows somebody's queue is dropped like any message, and a consumer that is to be sent away for it
 /// is, whatever brought the will about.
 #[test]
