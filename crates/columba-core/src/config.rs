@@ -41,7 +41,8 @@ pub struct Config {
     pub events: EventMask,
 }
 
-/// Upper bounds. Each says what a client is told that runs into it. Sizes are in bytes.
+/// Upper bounds. Each says what a client is told that runs into it. Sizes are in bytes. A few cannot be too low: below
+/// a floor, [`Core::new`](crate::Core::new) raises them to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -55,7 +56,8 @@ pub struct Limits {
     pub close_timeout: u16,
     /// Sessions, of clients that are here and away; a CONNECT beyond gets 0x97. Default 1,000,000.
     pub sessions: usize,
-    /// Length of a client id; a longer one gets 0x85. Default 1,024.
+    /// Length of a client id; a longer one gets 0x85. Default 1,024; less than 23 counts as 23, which every broker
+    /// has to take [MQTT-3.1.3-5].
     pub client_id_len: usize,
     /// Size of a packet from a client, fixed header included; announced as Maximum Packet Size, and a larger
     /// one gets 0x95. Default 16 MiB.
@@ -67,9 +69,11 @@ pub struct Limits {
     /// stranger can make the broker hold. Default 256 KiB.
     pub connect_size: u32,
     /// QoS 2 messages from one client between PUBLISH and PUBREL; announced as Receive Maximum, and one beyond
-    /// gets 0x93 [MQTT-3.3.4-7]. (QoS 1 messages are acknowledged at once.) Default 1,024.
+    /// gets 0x93 [MQTT-3.3.4-7]. (QoS 1 messages are acknowledged at once.) Default 1,024; 0 counts as 1, as it can
+    /// be neither announced nor kept to.
     pub receive_maximum: u16,
-    /// Unacknowledged messages to one client, where it allows as many; others wait. Default 1,024.
+    /// Unacknowledged messages to one client, where it allows as many; others wait. Default 1,024; 0 counts as 1,
+    /// or they would wait for ever.
     pub inflight: u16,
     /// Messages that wait for one session. Full: [`FullQueue`] decides. Default 1,000,000.
     pub queued_messages: usize,
@@ -78,18 +82,20 @@ pub struct Limits {
     pub queued_bytes: usize,
     /// Size of all messages the broker holds, each counted once however many wait for it, retained ones and
     /// wills included. At this ceiling a publisher is refused: 0x97 at QoS 1 and 2 of MQTT 5; a connection of an
-    /// older version is closed without acknowledgement, so that the message is sent again; QoS 0 is dropped.
-    /// Default 1 GiB.
+    /// older version is closed without acknowledgement, so that the message is sent again; QoS 0 is dropped, and
+    /// with it what it would have replaced as the retained message of its topic. Default 1 GiB.
     pub stored_bytes: usize,
     /// Subscriptions of one session; SUBACK 0x97. Default 100,000.
     pub subscriptions: usize,
     /// Levels in a topic name or filter; a PUBLISH gets 0x90, a SUBSCRIBE 0x8F. Default 128.
     pub topic_levels: usize,
-    /// Retained messages; a PUBLISH that would add one gets 0x97. Default 1,000,000.
+    /// Retained messages; a PUBLISH that would add one is refused as with `stored_bytes`, but at QoS 0 it is
+    /// delivered and only not retained, and what was retained under its topic before is gone. Default 1,000,000.
     pub retained_messages: usize,
-    /// Size of all retained messages, counted as in `queued_bytes`; 0x97. Default 512 MiB.
+    /// Size of all retained messages, counted as in `queued_bytes`; beyond, as with `retained_messages`. Default
+    /// 512 MiB.
     pub retained_bytes: usize,
-    /// Payload of one retained message; 0x97. Default none beyond `packet_size`.
+    /// Payload of one retained message; beyond, as with `retained_messages`. Default none beyond `packet_size`.
     pub retained_payload: usize,
     /// Topic aliases a client may use; announced as Topic Alias Maximum, and a higher one gets 0x94
     /// [MQTT-3.2.2-17]. Default 64.
@@ -99,7 +105,8 @@ pub struct Limits {
     /// Bytes of acknowledgements and the like that wait for one connection; at this point the broker stops
     /// reading from it until it takes them. Default 64 KiB.
     pub output_backlog: usize,
-    /// Bytes of output that one call of [`Core::poll_transmit`](crate::Core::poll_transmit) stops at. Default 64 KiB.
+    /// Bytes of output that one call of [`Core::poll_transmit`](crate::Core::poll_transmit) stops at. Default 64 KiB;
+    /// 0 counts as 1, or there would be no end of calls.
     pub transmit_budget: usize,
 }
 
@@ -118,6 +125,17 @@ pub enum FullQueue {
     /// The publisher is refused, for all subscribers, as with [`Limits::stored_bytes`]; at QoS 0 the message is
     /// dropped for the session that is full.
     RefusePublisher,
+}
+
+impl Limits {
+    /// Raises what would make the broker break its promises.
+    pub(crate) fn raise(&mut self) {
+        // [MQTT-3.1.3-5]
+        self.client_id_len = self.client_id_len.max(23);
+        self.receive_maximum = self.receive_maximum.max(1);
+        self.inflight = self.inflight.max(1);
+        self.transmit_budget = self.transmit_budget.max(1);
+    }
 }
 
 impl Default for Config {

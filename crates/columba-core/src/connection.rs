@@ -30,8 +30,6 @@ pub(crate) struct Connection {
     pub(crate) send_maximum: u16,
     /// The largest packet the client takes [MQTT-3.1.2-24].
     pub(crate) maximum_packet_size: u32,
-    /// Reason strings are welcome on every packet [MQTT-3.1.2-29].
-    pub(crate) problem_information: bool,
     pub(crate) aliases: Option<Box<Aliases>>,
     pub(crate) authentication: Option<Box<Authentication>>,
     /// It is in the list of those that have something to send.
@@ -87,7 +85,6 @@ impl Connection {
             control_packets: 0,
             send_maximum: u16::MAX,
             maximum_packet_size: u32::MAX,
-            problem_information: true,
             aliases: None,
             authentication: None,
             ready: false,

@@ -27,8 +27,9 @@ use crate::topics::{Retained, Subscriptions};
 /// and one deadline come out.
 ///
 /// After any call that takes something in, the shell drains [`poll_event`](Self::poll_event),
-/// [`poll_ready`](Self::poll_ready) and [`poll_abort`](Self::poll_abort), and asks
-/// [`poll_timeout`](Self::poll_timeout) when it has to come back at the latest.
+/// [`poll_ready`](Self::poll_ready) and [`poll_abort`](Self::poll_abort) until all are empty, and asks
+/// [`poll_timeout`](Self::poll_timeout) when it has to come back at the latest. Calls that are told the time, sending
+/// included, first do what is due by then.
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) authorize: Option<Box<dyn Authorize>>,
@@ -101,8 +102,6 @@ pub enum CloseCause {
 
 /// Informational events that may wait; beyond, they are counted as lost.
 const MAX_EVENTS: usize = 65_536;
-/// An acknowledgement with a reason code.
-const LARGEST_ACK: u32 = 5;
 /// Deliveries, filters and retained messages looked at, after which one connection's input waits for the others'.
 const WORK_BUDGET: usize = 65_536;
 /// Spare buffers worth keeping, and how large one may be.
@@ -111,7 +110,9 @@ const MAX_SPARE_SIZE: usize = 16 << 10;
 
 impl Core {
     /// A broker without connections. Two with the same configuration, seed, authoriser and calls behave the same.
-    pub fn new(config: Config, seed: Seed) -> Self {
+    /// Limits below what MQTT requires are raised to it ([`Limits`](crate::Limits) says which).
+    pub fn new(mut config: Config, seed: Seed) -> Self {
+        config.limits.raise();
         let ids = Ids::new(seed);
         let secret = ids.hash_secret();
         Self {
@@ -206,6 +207,7 @@ impl Core {
                         size: header.total(),
                         limit: self.config.limits.control_size as usize,
                     };
+                    self.note_version(index, &input[taken..]);
                     self.fail_decode(index, &error);
                     break Intake::Closed;
                 }
@@ -277,17 +279,10 @@ impl Core {
         self.recycle(connection.control);
     }
 
-    /// Time has reached what [`poll_timeout`](Self::poll_timeout) said.
+    /// Time has reached what [`poll_timeout`](Self::poll_timeout) said. Every other call that is told the time begins
+    /// with the same.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance_to(now);
-        while let Some(due) = self.timers.pop(self.now) {
-            match due {
-                Due::Connection(index) => self.connection_due(index),
-                Due::Session(index) => self.session_due(index),
-                Due::Message(id) => self.message_due(id),
-            }
-            self.disconnect_overflowed();
-        }
     }
 
     /// Sends every client away with DISCONNECT 0x8B where its version has one. Sessions stay as they are.
@@ -420,16 +415,35 @@ impl Core {
         }
     }
 
-    /// Encodes a packet other than PUBLISH for this connection. One that is larger than the client takes is left
-    /// out [MQTT-3.1.2-24]; callers have taken optional properties off before.
+    /// Sends a packet other than PUBLISH. The client waits for it, and would for ever if it is larger than the
+    /// client takes [MQTT-3.1.2-24]: then the connection ends instead.
     pub(crate) fn send(&mut self, index: u32, packet: &Packet<'_>) {
-        let spare = &mut self.spare;
-        let connection = &mut self.connections[index];
-        if packet.encoded_len(connection.version) > connection.maximum_packet_size as usize {
-            return;
+        if self.fits(index, packet) {
+            self.put(index, packet);
+        } else {
+            self.fail(index, Fault::answer_too_large());
         }
+    }
+
+    /// Sends a last word, or leaves it out where the client does not take so many bytes [MQTT-3.1.2-24]; callers have
+    /// taken optional properties off before.
+    pub(crate) fn send_last(&mut self, index: u32, packet: &Packet<'_>) {
+        if self.fits(index, packet) {
+            self.put(index, packet);
+        }
+    }
+
+    /// Whether the client takes packets of that size.
+    pub(crate) fn fits(&self, index: u32, packet: &Packet<'_>) -> bool {
+        let connection = &self.connections[index];
+        let room = connection.maximum_packet_size;
+        room == u32::MAX || packet.encoded_len(connection.version) <= room as usize
+    }
+
+    fn put(&mut self, index: u32, packet: &Packet<'_>) {
+        let connection = &mut self.connections[index];
         if connection.control.capacity() == 0 {
-            connection.control = spare.pop().unwrap_or_default();
+            connection.control = self.spare.pop().unwrap_or_default();
         }
         // What this module builds is always encodable; if not, nothing is appended.
         if packet.encode(connection.version, &mut connection.control).is_ok() {
@@ -441,7 +455,7 @@ impl Core {
     /// Sends an acknowledgement: the one packet that comes once per message. It has no reason string or user
     /// properties, which the client might not want [MQTT-3.1.2-29] or not have room for [MQTT-3.4.2-2]
     /// [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2]
-    /// [MQTT-3.7.2-3].
+    /// [MQTT-3.7.2-3]. So it is no larger than the smallest CONNACK, which the client did take [MQTT-3.1.2-24].
     #[inline]
     pub(crate) fn send_ack(
         &mut self,
@@ -451,10 +465,6 @@ impl Core {
         reason: ReasonCode,
     ) {
         let connection = &mut self.connections[index];
-        if connection.maximum_packet_size < LARGEST_ACK {
-            // [MQTT-3.1.2-24]; a client that takes no acknowledgements is odd, but within its rights.
-            return;
-        }
         if connection.control.capacity() == 0 {
             connection.control = self.spare.pop().unwrap_or_default();
         }
@@ -517,8 +527,26 @@ impl Core {
         header.packet_type != PacketType::Publish && header.total() > self.config.limits.control_size as usize
     }
 
-    fn advance_to(&mut self, now: Time) {
+    /// Time goes on, never back, and what is due by now comes before anything else: a session that has expired is
+    /// not resumed [MQTT-4.1.0-2] and a will that is due is not taken back [MQTT-3.1.2-8], however late the shell is.
+    #[inline]
+    pub(crate) fn advance_to(&mut self, now: Time) {
         self.now = self.now.max(now);
+        if self.timers.next().is_some_and(|at| at <= self.now) {
+            self.do_what_is_due();
+        }
+    }
+
+    #[cold]
+    fn do_what_is_due(&mut self) {
+        while let Some(due) = self.timers.pop(self.now) {
+            match due {
+                Due::Connection(index) => self.connection_due(index),
+                Due::Session(index) => self.session_due(index),
+                Due::Message(id) => self.message_due(id),
+            }
+            self.disconnect_overflowed();
+        }
     }
 
     fn connection_due(&mut self, index: u32) {

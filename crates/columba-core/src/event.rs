@@ -105,10 +105,11 @@ pub enum Event {
         /// It had been sent before.
         dup: bool,
     },
-    /// A message was lost to one session, or refused altogether. Off by default; [`Metrics`](crate::Metrics)
-    /// counts it in any case.
+    /// A message was lost to one session, refused altogether, or not retained. Off by default;
+    /// [`Metrics`](crate::Metrics) counts it in any case.
     Dropped {
-        /// The client id: the consumer's, or for [`DropCause::Refused`] the publisher's.
+        /// The client id: the consumer's, or for [`DropCause::Refused`] and [`DropCause::NotRetained`] the
+        /// publisher's.
         client_id: Arc<str>,
         /// The topic name.
         topic: Box<str>,
@@ -179,6 +180,9 @@ pub enum DropCause {
     Refused(ReasonCode),
     /// The session ended with the message in its queue.
     SessionEnded,
+    /// It was delivered at QoS 0, but a limit of retained messages left no room to retain it; what was retained
+    /// under its topic before is gone [MQTT-3.3.1-5].
+    NotRetained,
 }
 
 /// A set of kinds of events.
@@ -244,6 +248,14 @@ impl BitOr for EventMask {
 impl Fault {
     pub(crate) const fn new(reason: ReasonCode, text: &'static str) -> Self {
         Self { reason, text: std::borrow::Cow::Borrowed(text) }
+    }
+
+    /// What the client waits for is more than it takes.
+    pub(crate) const fn answer_too_large() -> Self {
+        Self::new(
+            ReasonCode::PacketTooLarge,
+            "the answer is larger than the Maximum Packet Size of this client",
+        )
     }
 }
 

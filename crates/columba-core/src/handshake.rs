@@ -19,7 +19,7 @@ use crate::session::StoredWill;
 impl Core {
     /// Answers an [`Event::Authenticate`]. A ticket that is no longer open (the client has left, say) is ignored.
     pub fn answer(&mut self, now: Time, ticket: Ticket, verdict: Verdict) {
-        self.now = self.now.max(now);
+        self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(ticket.connection) else {
             return;
         };
@@ -98,9 +98,10 @@ impl Core {
         connection.last_received = self.now;
         connection.username = connect.username.map(Into::into);
         if connect.version == Version::V5 {
-            let properties = &connect.properties;
-            connection.maximum_packet_size = properties.maximum_packet_size.map_or(u32::MAX, Into::into);
-            connection.problem_information = properties.request_problem_information.unwrap_or(true);
+            // Request Problem Information is not asked for: CONNACK and DISCONNECT may say what is wrong whatever
+            // it is, and nothing else ever does [MQTT-3.1.2-29].
+            let maximum = connect.properties.maximum_packet_size;
+            connection.maximum_packet_size = maximum.map_or(u32::MAX, Into::into);
         }
         if let Err(fault) = self.check_connect(connect) {
             return self.fail(index, fault);
@@ -135,7 +136,7 @@ impl Core {
                 return bad_id("an empty client id is not accepted here");
             }
         }
-        // At 23 or more this takes what every broker has to [MQTT-3.1.3-5]; the default is far above.
+        // Never below what every broker has to take [MQTT-3.1.3-5].
         if id.len() > limits.client_id_len {
             return bad_id("the client id is too long");
         }

@@ -86,10 +86,7 @@ impl Core {
             }
             Packet::PubComp(ack) => self.handle_pubcomp(index, ack),
             Packet::Subscribe(subscribe) => self.handle_subscribe(index, subscribe),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.handle_unsubscribe(index, unsubscribe);
-                Ok(())
-            }
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(index, unsubscribe),
             Packet::PingReq => {
                 // [MQTT-3.12.4-1]
                 self.send(index, &Packet::PingResp);

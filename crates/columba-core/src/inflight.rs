@@ -20,6 +20,9 @@ pub(crate) struct Inflight {
     /// How many of the first entries have been looked at for sending again; all of them, unless the client has
     /// just come back.
     resent: usize,
+    /// How many of the first entries have been looked at for a PUBREL, which may overtake a PUBLISH that has to
+    /// wait for room; below `resent` it says nothing.
+    ahead: usize,
     /// PUBLISH packets on this connection that wait for their end: what Receive Maximum bounds [MQTT-3.3.4-9].
     outstanding: u16,
 }
@@ -109,6 +112,7 @@ impl Inflight {
             while self.entries.front().is_some_and(|entry| entry.state == State::Done) {
                 self.entries.pop_front();
                 self.resent = self.resent.saturating_sub(1);
+                self.ahead = self.ahead.saturating_sub(1);
             }
         } else if self.entries.len() > 64 && self.entries.len() > 2 * self.live as usize {
             self.compact();
@@ -122,32 +126,43 @@ impl Inflight {
     /// A new connection: everything has to be sent again [MQTT-4.4.0-1], and nothing counts yet.
     pub(crate) fn restart(&mut self) {
         self.resent = 0;
+        self.ahead = 0;
         self.outstanding = 0;
         for entry in &mut self.entries {
             entry.counted = false;
         }
     }
 
-    /// The next entry to send again, while the client takes more than `outstanding` of them.
+    /// The next entry to send again: in order, but that a PUBLISH waits while `quota` of them are outstanding, and
+    /// what is behind it with it, other than PUBREL.
     pub(crate) fn next_resend(&mut self, quota: u16) -> Option<Entry> {
         while let Some(entry) = self.entries.get_mut(self.resent) {
             match entry.state {
-                State::Done => self.resent += 1,
-                State::Released if entry.counted => self.resent += 1,
-                State::Released => {
-                    self.resent += 1;
-                    return Some(*entry);
-                }
-                State::Published if self.outstanding >= quota => return None,
+                State::Published if self.outstanding >= quota => return self.next_ahead(),
                 State::Published => {
                     entry.counted = true;
                     self.outstanding += 1;
                     self.resent += 1;
                     return Some(*entry);
                 }
+                State::Released if !entry.counted && self.resent >= self.ahead => {
+                    self.resent += 1;
+                    return Some(*entry);
+                }
+                State::Released | State::Done => self.resent += 1,
             }
         }
         None
+    }
+
+    /// The next PUBREL behind a PUBLISH that has to wait: it takes none of the client's room [MQTT-3.3.4-10]
+    /// [MQTT-4.9.0-3]. Each entry is looked at once, however often this is asked.
+    fn next_ahead(&mut self) -> Option<Entry> {
+        let from = self.ahead.max(self.resent);
+        let is_due = |entry: &Entry| entry.state == State::Released && !entry.counted;
+        let found = self.entries.range(from..).position(is_due);
+        self.ahead = found.map_or(self.entries.len(), |at| from + at + 1);
+        found.map(|at| self.entries[from + at])
     }
 
     /// All entries that are not over.
@@ -182,10 +197,11 @@ impl Inflight {
 
     /// Drops the empty entries.
     fn compact(&mut self) {
-        let resent = self.entries.iter().take(self.resent).filter(|entry| entry.state != State::Done).count();
+        let left_of =
+            |first: usize| self.entries.iter().take(first).filter(|entry| entry.state != State::Done).count();
+        (self.resent, self.ahead) = (left_of(self.resent), left_of(self.ahead));
         self.entries.retain(|entry| entry.state != State::Done);
         self.gapless = false;
-        self.resent = resent;
     }
 }
 
@@ -216,15 +232,60 @@ mod tests {
         Pass(u8),
         Release(u8),
         Complete(u8),
-        /// A new connection, which takes this many.
-        Restart(u16),
+        /// A new connection, to which nothing is sent yet.
+        Restart,
+        /// The connection takes so many messages, and one portion of output so many packets.
+        Resend(u16, usize),
     }
 
     /// The same by the book: what is in flight in the order it was sent.
     #[derive(Debug, Default)]
     struct Model {
-        entries: Vec<(u16, QoS, State)>,
+        entries: Vec<Copied>,
         next: u32,
+    }
+
+    /// One that is in flight.
+    #[derive(Clone, Copy, Debug)]
+    struct Copied {
+        id: u16,
+        qos: QoS,
+        state: State,
+        /// What its state calls for was sent on this connection.
+        sent: bool,
+        /// It takes some of the client's room.
+        counted: bool,
+    }
+
+    impl Model {
+        /// What such a connection is sent.
+        fn resend(&mut self, quota: u16, portion: usize) -> Vec<(u16, State)> {
+            let mut room = usize::from(quota).saturating_sub(self.outstanding());
+            let mut again = Vec::new();
+            for entry in self.entries.iter_mut().filter(|entry| !entry.sent) {
+                if again.len() == portion {
+                    break;
+                }
+                if entry.state == State::Published {
+                    if room == 0 {
+                        continue;
+                    }
+                    room -= 1;
+                    entry.counted = true;
+                }
+                entry.sent = true;
+                again.push((entry.id, entry.state));
+            }
+            again
+        }
+
+        fn outstanding(&self) -> usize {
+            self.entries.iter().filter(|entry| entry.counted).count()
+        }
+
+        fn all_sent(&self) -> bool {
+            self.entries.iter().all(|entry| entry.sent)
+        }
     }
 
     fn delivery(message: u32, qos: QoS) -> Delivery {
@@ -235,19 +296,37 @@ mod tests {
         Inflight { last_id, ..Inflight::default() }
     }
 
+    /// Nothing new is sent before everything was sent again.
     fn push(inflight: &mut Inflight, model: &mut Model, qos: QoS) {
+        resend(inflight, model, u16::MAX, usize::MAX);
         model.next += 1;
         let id = inflight.push(delivery(model.next, qos)).get();
-        assert!(model.entries.iter().all(|&(other, ..)| other != id), "{id} is in use");
-        model.entries.push((id, qos, State::Published));
+        assert!(model.entries.iter().all(|other| other.id != id), "{id} is in use");
+        model.entries.push(Copied { id, qos, state: State::Published, sent: true, counted: true });
     }
 
     fn complete(inflight: &mut Inflight, model: &mut Model, at: usize) {
-        let (id, qos, state) = model.entries.remove(at);
+        let Copied { id, qos, state, .. } = model.entries.remove(at);
         let id = PacketId::new(id).unwrap();
         let entry = inflight.complete(id).expect("it is in flight");
         assert_eq!((entry.id, entry.qos(), entry.state), (id.get(), qos, state));
         assert!(inflight.complete(id).is_none(), "it is over");
+    }
+
+    fn release(inflight: &mut Inflight, entry: &mut Copied) {
+        let first = entry.state == State::Published;
+        // PUBREL goes out with it, so that nothing is left to be sent again.
+        (entry.state, entry.sent, entry.counted) = (State::Released, true, true);
+        assert_eq!(inflight.release(PacketId::new(entry.id).unwrap()).is_some(), first);
+    }
+
+    fn resend(inflight: &mut Inflight, model: &mut Model, quota: u16, portion: usize) {
+        let expected = model.resend(quota, portion);
+        let again = std::iter::from_fn(|| inflight.next_resend(quota)).take(portion);
+        assert_eq!(again.map(|entry| (entry.id, entry.state)).collect::<Vec<_>>(), expected);
+        if expected.len() < portion {
+            assert_eq!(inflight.all_resent(), model.all_sent());
+        }
     }
 
     fn step(inflight: &mut Inflight, model: &mut Model, step: Step) {
@@ -262,42 +341,29 @@ mod tests {
             }
             Step::Release(number) => {
                 let at = pick(model, number);
-                if let Some(entry) = model.entries.get_mut(at).filter(|entry| entry.1 == QoS::ExactlyOnce) {
-                    let first = entry.2 == State::Published;
-                    entry.2 = State::Released;
-                    assert_eq!(inflight.release(PacketId::new(entry.0).unwrap()).is_some(), first);
+                if let Some(entry) = model.entries.get_mut(at).filter(|entry| entry.qos == QoS::ExactlyOnce) {
+                    release(inflight, entry);
                 }
             }
             Step::Complete(number) if !model.entries.is_empty() => {
                 complete(inflight, model, pick(model, number));
             }
             Step::Complete(_) => {}
-            Step::Restart(quota) => {
+            Step::Restart => {
                 inflight.restart();
-                let again: Vec<_> = std::iter::from_fn(|| inflight.next_resend(quota)).collect();
-                let published = |entry: &&Entry| entry.state == State::Published;
-                let expected: Vec<_> = model
-                    .entries
-                    .iter()
-                    .scan(0, |sent, entry| {
-                        *sent += u16::from(entry.2 == State::Published);
-                        (*sent <= quota).then_some(entry)
-                    })
-                    .map(|&(id, _, state)| (id, state))
-                    .collect();
-                assert_eq!(again.iter().map(|entry| (entry.id, entry.state)).collect::<Vec<_>>(), expected);
-                assert_eq!(usize::from(inflight.outstanding()), again.iter().filter(published).count());
-                assert_eq!(inflight.all_resent(), expected.len() == model.entries.len());
-                // The rest follows, so that there can be something new.
-                while inflight.next_resend(u16::MAX).is_some() {}
+                for entry in &mut model.entries {
+                    (entry.sent, entry.counted) = (false, false);
+                }
             }
+            Step::Resend(quota, portion) => resend(inflight, model, quota, portion),
         }
         let live: Vec<_> = inflight.iter().map(|entry| (entry.id, entry.qos(), entry.state)).collect();
-        assert_eq!(live, model.entries);
+        let expected: Vec<_> = model.entries.iter().map(|entry| (entry.id, entry.qos, entry.state)).collect();
+        assert_eq!(live, expected);
         assert_eq!(inflight.len(), model.entries.len());
-        assert!(inflight.all_resent());
+        assert_eq!(usize::from(inflight.outstanding()), model.outstanding());
         for id in 1..=20 {
-            let known = model.entries.iter().any(|entry| entry.0 == id);
+            let known = model.entries.iter().any(|entry| entry.id == id);
             assert_eq!(inflight.get_mut(PacketId::new(id).unwrap()).is_some(), known, "{id}");
         }
     }
@@ -309,7 +375,8 @@ mod tests {
             1 => (0..60_u8).prop_map(Step::Pass),
             2 => any::<u8>().prop_map(Step::Release),
             5 => any::<u8>().prop_map(Step::Complete),
-            1 => (0..40_u16).prop_map(Step::Restart),
+            1 => Just(Step::Restart),
+            3 => (0..6_u16, 1..50_usize).prop_map(|(quota, portion)| Step::Resend(quota, portion)),
         ]
     }
 
@@ -353,21 +420,47 @@ mod tests {
         }
     }
 
+    /// Many PUBRELs overtake a PUBLISH, in portions, while places in front of them, between them and behind them
+    /// are given up.
+    #[test]
+    fn what_goes_ahead_goes_once() {
+        let (mut inflight, mut model) = (starting_after(0), Model::default());
+        let mut go = |what| step(&mut inflight, &mut model, what);
+        (0..150).for_each(|_| go(Step::Push(QoS::ExactlyOnce)));
+        (30..150).for_each(|at| go(Step::Release(at)));
+        go(Step::Restart);
+        // PUBREC for what an earlier connection brought, so that its PUBREL goes out by itself.
+        go(Step::Release(29));
+        go(Step::Resend(3, 42));
+        // The first of all and the next to it, which is two places less, and the third has its turn.
+        (0..2).for_each(|_| go(Step::Complete(0)));
+        go(Step::Resend(1, 21));
+        // Nearly all of those that wait, so that the empty places are given up, and some that have gone ahead.
+        (0..70).for_each(|_| go(Step::Complete(3)));
+        go(Step::Resend(0, 10));
+        (0..5).for_each(|_| go(Step::Complete(1)));
+        go(Step::Resend(0, usize::MAX));
+        go(Step::Resend(u16::MAX, usize::MAX));
+        go(Step::Resend(u16::MAX, usize::MAX));
+        go(Step::Push(QoS::ExactlyOnce));
+    }
+
     #[test]
     fn all_identifiers_can_be_in_flight() {
         let (mut inflight, mut model) = (starting_after(100), Model::default());
         while inflight.has_free_id() {
             let id = inflight.push(delivery(0, QoS::AtLeastOnce)).get();
-            model.entries.push((id, QoS::AtLeastOnce, State::Published));
+            let (qos, state) = (QoS::AtLeastOnce, State::Published);
+            model.entries.push(Copied { id, qos, state, sent: true, counted: true });
         }
         assert_eq!(inflight.len(), 65_535);
-        assert_eq!(model.entries.last().map(|entry| entry.0), Some(100));
+        assert_eq!(model.entries.last().map(|entry| entry.id), Some(100));
         complete(&mut inflight, &mut model, 40_000);
         assert!(inflight.has_free_id());
         let free = inflight.push(delivery(0, QoS::AtLeastOnce)).get();
-        assert!(model.entries.iter().all(|entry| entry.0 != free));
-        for (id, ..) in model.entries {
-            assert!(inflight.complete(PacketId::new(id).unwrap()).is_some());
+        assert!(model.entries.iter().all(|entry| entry.id != free));
+        for entry in model.entries {
+            assert!(inflight.complete(PacketId::new(entry.id).unwrap()).is_some());
         }
         assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
     }

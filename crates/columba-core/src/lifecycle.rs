@@ -328,7 +328,7 @@ impl Core {
         if Packet::Disconnect(packet.clone()).encoded_len(Version::V5) > room {
             packet.reason_string = None;
         }
-        self.send(index, &Packet::Disconnect(packet));
+        self.send_last(index, &Packet::Disconnect(packet));
     }
 
     /// CONNACK with an error; Session Present is 0 in it [MQTT-3.2.2-6].
@@ -347,6 +347,6 @@ impl Core {
         if Packet::ConnAck(Box::new(packet.clone())).encoded_len(connection.version) > room {
             packet.properties.reason_string = None;
         }
-        self.send(index, &Packet::ConnAck(Box::new(packet)));
+        self.send_last(index, &Packet::ConnAck(Box::new(packet)));
     }
 }

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub dropped_expired: u64,
     /// Deliveries dropped because the client does not take packets of that size.
     pub dropped_too_large: u64,
+    /// QoS 0 messages that were delivered and not retained, as there was no room to retain them.
+    pub not_retained: u64,
     /// PUBLISH packets refused.
     pub publishes_refused: u64,
     /// Informational events lost because nobody took them.

@@ -47,15 +47,8 @@ impl Core {
             self.forget_retained(message.topic);
         }
         let size = message.size();
-        if self.messages.bytes() + self.will_bytes + size > self.config.limits.stored_bytes {
-            return Err(self.store_is_full(publisher));
-        }
-        self.reported_store_full = false;
-        // [MQTT-3.3.1-8]
-        let keep = message.retain && !message.payload.is_empty();
-        if keep {
-            self.check_retained(message.topic, message.payload.len(), size)?;
-        }
+        self.check_store(publisher, message, size)?;
+        let keep = self.keeps(publisher, message, size)?;
         self.find_matches(publisher, message.topic, size);
         let matched = !self.scratch.matches.is_empty();
         if self.config.full_queue == FullQueue::RefusePublisher
@@ -317,7 +310,7 @@ impl Core {
             DropCause::QueueFull => self.metrics.dropped_queue_full += 1,
             DropCause::Expired => self.metrics.dropped_expired += 1,
             DropCause::TooLarge => self.metrics.dropped_too_large += 1,
-            DropCause::Refused(_) | DropCause::SessionEnded => {}
+            DropCause::Refused(_) | DropCause::SessionEnded | DropCause::NotRetained => {}
         }
         self.emit(EventMask::DROPPED, |core| Event::Dropped {
             client_id: client_id.clone(),
@@ -350,14 +343,61 @@ impl Core {
         ReasonCode::QuotaExceeded
     }
 
+    /// Whether there is room to store this at all. What it replaces may make some, if it goes in any case.
+    fn check_store(
+        &mut self,
+        publisher: u32,
+        message: &NewMessage<'_>,
+        size: usize,
+    ) -> Result<(), ReasonCode> {
+        let limit = self.config.limits.stored_bytes;
+        let is_full = |core: &Self| core.messages.bytes() + core.will_bytes + size > limit;
+        if is_full(self) {
+            if message.retain && message.qos == QoS::AtMostOnce {
+                // [MQTT-3.3.1-5] [MQTT-3.3.1-7 of 3.1.1], whatever becomes of the message.
+                self.forget_retained(message.topic);
+            }
+            if is_full(self) {
+                return Err(self.store_is_full(publisher));
+            }
+        }
+        self.reported_store_full = false;
+        Ok(())
+    }
+
+    /// Whether a message is to be retained [MQTT-3.3.1-8]. One that there is no room for is refused; at QoS 0, where
+    /// nobody can be told, it is delivered all the same and only what it replaces is gone [MQTT-3.3.1-5]
+    /// [MQTT-3.3.1-7 of 3.1.1].
+    fn keeps(&mut self, publisher: u32, message: &NewMessage<'_>, size: usize) -> Result<bool, ReasonCode> {
+        if !message.retain || message.payload.is_empty() {
+            return Ok(false);
+        }
+        if self.can_retain(message.topic, message.payload.len(), size) {
+            return Ok(true);
+        }
+        if message.qos > QoS::AtMostOnce {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        self.forget_retained(message.topic);
+        self.metrics.not_retained += 1;
+        self.emit(EventMask::DROPPED, |core| Event::Dropped {
+            client_id: core.sessions[publisher].client_id.clone(),
+            topic: message.topic.as_str().into(),
+            qos: message.qos,
+            cause: DropCause::NotRetained,
+        });
+        Ok(false)
+    }
+
     /// Whether there is room to retain this; what it would replace makes room.
-    fn check_retained(&self, topic: TopicName<'_>, payload: usize, size: usize) -> Result<(), ReasonCode> {
+    fn can_retain(&self, topic: TopicName<'_>, payload: usize, size: usize) -> bool {
         let limits = &self.config.limits;
         let old = self.retained.get(topic).map(|id| self.messages.get(id).size());
         let count = self.retained.len() + usize::from(old.is_none());
         let bytes = self.retained_bytes - old.unwrap_or(0) + size;
-        let fits = count <= limits.retained_messages && bytes <= limits.retained_bytes;
-        if fits && payload <= limits.retained_payload { Ok(()) } else { Err(ReasonCode::QuotaExceeded) }
+        count <= limits.retained_messages
+            && bytes <= limits.retained_bytes
+            && payload <= limits.retained_payload
     }
 
     /// Retains a stored message [MQTT-3.3.1-5].

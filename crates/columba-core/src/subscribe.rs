@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that answer the first.
 
 use columba_codec::{
-    List, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeItem, TopicFilter, UnsubAck,
-    Unsubscribe, Version,
+    List, Packet, PacketId, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeItem, TopicFilter,
+    UnsubAck, Unsubscribe, Version,
 };
 
 use crate::auth::{Action, Client};
@@ -23,9 +23,13 @@ impl Core {
         }
         // One after the other [MQTT-3.8.4-5], and one reason for each filter, in order [MQTT-3.9.3-1]
         // [MQTT-3.8.4-6].
-        let mut reasons = Vec::new();
-        for item in &packet.filters {
-            reasons.push(self.subscribe(index, session, packet, item));
+        let mut reasons = vec![ReasonCode::Success; packet.filters.len()];
+        if !self.fits(index, &suback(packet.packet_id, &reasons)) {
+            // Before anything is done that the client would not hear of.
+            return Err(Fault::answer_too_large());
+        }
+        for (reason, item) in reasons.iter_mut().zip(&packet.filters) {
+            *reason = self.subscribe(index, session, packet, item);
         }
         if self.connections[index].version == Version::V3_1 {
             // 3.1 has no code for failure; the client is told what it asked for.
@@ -35,43 +39,34 @@ impl Core {
                 }
             }
         }
-        // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-2.2.1-6]; without reason string and user properties, which
-        // might be too much for the client [MQTT-3.9.2-1] [MQTT-3.9.2-2].
-        let ack = SubAck {
-            packet_id: packet.packet_id,
-            reason_string: None,
-            user_properties: List::default(),
-            reasons: List::from_slice(&reasons),
-        };
-        self.send(index, &Packet::SubAck(ack));
+        // [MQTT-3.8.4-1]
+        self.send(index, &suback(packet.packet_id, &reasons));
         Ok(())
     }
 
-    pub(crate) fn handle_unsubscribe(&mut self, index: u32, packet: &Unsubscribe<'_>) {
-        let Some(session) = self.connections[index].session else { return };
+    pub(crate) fn handle_unsubscribe(&mut self, index: u32, packet: &Unsubscribe<'_>) -> Result<(), Fault> {
+        let Some(session) = self.connections[index].session else {
+            return Ok(());
+        };
         // One after the other, and one reason for each [MQTT-3.10.4-6] [MQTT-3.11.3-1].
-        let mut reasons = Vec::new();
-        for filter in &packet.filters {
+        let mut reasons = vec![ReasonCode::NoSubscriptionExisted; packet.filters.len()];
+        if !self.fits(index, &unsuback(packet.packet_id, &reasons)) {
+            return Err(Fault::answer_too_large());
+        }
+        for (reason, filter) in reasons.iter_mut().zip(&packet.filters) {
             // [MQTT-3.10.4-1]; nothing more matches [MQTT-3.10.4-2], but what is queued already is still
             // delivered [MQTT-3.10.4-3].
-            let existed = self.subscriptions.unsubscribe(session, filter);
-            reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
-            if existed {
+            if self.subscriptions.unsubscribe(session, filter) {
+                *reason = ReasonCode::Success;
                 self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Unsubscribed {
                     client_id: core.sessions[session].client_id.clone(),
                     filter: filter.as_str().into(),
                 });
             }
         }
-        // [MQTT-3.10.4-4]; also where nothing was subscribed [MQTT-3.10.4-5] [MQTT-2.2.1-6]. Without reason
-        // string and user properties, which might be too much for the client [MQTT-3.11.2-1] [MQTT-3.11.2-2].
-        let ack = UnsubAck {
-            packet_id: packet.packet_id,
-            reason_string: None,
-            user_properties: List::default(),
-            reasons: List::from_slice(&reasons),
-        };
-        self.send(index, &Packet::UnsubAck(ack));
+        // [MQTT-3.10.4-4]; also where nothing was subscribed [MQTT-3.10.4-5].
+        self.send(index, &unsuback(packet.packet_id, &reasons));
+        Ok(())
     }
 
     fn subscribe(
@@ -157,6 +152,27 @@ impl Core {
         }
         self.scratch.retained = found;
     }
+}
+
+/// With the identifier of what it answers [MQTT-3.8.4-2] [MQTT-2.2.1-6], and without reason string and user properties,
+/// which the client might not want [MQTT-3.1.2-29] or not have room for [MQTT-3.9.2-1] [MQTT-3.9.2-2].
+const fn suback(packet_id: PacketId, reasons: &[ReasonCode]) -> Packet<'_> {
+    Packet::SubAck(SubAck {
+        packet_id,
+        reason_string: None,
+        user_properties: List::EMPTY,
+        reasons: List::from_slice(reasons),
+    })
+}
+
+/// The same for UNSUBSCRIBE [MQTT-2.2.1-6] [MQTT-3.11.2-1] [MQTT-3.11.2-2].
+const fn unsuback(packet_id: PacketId, reasons: &[ReasonCode]) -> Packet<'_> {
+    Packet::UnsubAck(UnsubAck {
+        packet_id,
+        reason_string: None,
+        user_properties: List::EMPTY,
+        reasons: List::from_slice(reasons),
+    })
 }
 
 const fn granted(qos: QoS) -> ReasonCode {

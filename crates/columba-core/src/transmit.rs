@@ -29,7 +29,7 @@ impl Core {
     /// Appends to `out` what the connection has to send, up to
     /// [`Limits::transmit_budget`](crate::Limits::transmit_budget) or a packet more.
     pub fn poll_transmit(&mut self, now: Time, connection: ConnectionKey, out: &mut Chunks) -> Flow {
-        self.now = self.now.max(now);
+        self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Flow::Close;
         };
@@ -49,7 +49,7 @@ impl Core {
     /// Appends only what waits besides messages: acknowledgements and the like. For a client that takes no more
     /// messages for now and must not wait for its answers; [`poll_transmit`](Self::poll_transmit) goes on later.
     pub fn poll_transmit_control(&mut self, now: Time, connection: ConnectionKey, out: &mut Chunks) -> Flow {
-        self.now = self.now.max(now);
+        self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Flow::Close;
         };
@@ -135,8 +135,7 @@ impl Core {
     /// that is free [MQTT-4.3.1-1] [MQTT-4.3.2-2] [MQTT-4.3.3-2].
     #[inline]
     fn transmit_new(&mut self, index: u32, session: u32, delivery: Delivery, out: &mut Chunks) {
-        let message = self.messages.get(delivery.message);
-        if message.is_expired() || message.remaining_expiry(self.now) == Some(0) {
+        if self.messages.get(delivery.message).is_expired() {
             // [MQTT-3.3.2-5]
             return self.drop_one_expired(session, &delivery);
         }

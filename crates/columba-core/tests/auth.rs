@@ -1,5 +1,7 @@
 //! Who may come in and who may do what: questions and verdicts, enhanced authentication, authorisation.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use columba_core::codec::{Packet, Publish, QoS, ReasonCode, SubscriptionOptions, Version};
 use columba_core::{Action, AuthStage, Cause, Event, Grant, Peer, Verdict};
@@ -210,6 +212,42 @@ fn enhanced_authentication_may_take_rounds() {
         let connack = client.accepted();
         assert_eq!(data_of(&connack.packet()), (Some("m".into()), Some(b"bye".to_vec())));
         client.ping();
+    }
+}
+
+/// Neither side can go on, so the client does not wait for what it does not take. [MQTT-3.1.2-24]
+#[test]
+fn a_step_that_is_too_large_ends_the_authentication() {
+    let small = |world: &World| {
+        world.try_connect("a", V5, |connect| {
+            connect.properties.authentication_method = Some("m");
+            connect.properties.maximum_packet_size = NonZeroU32::new(40);
+        })
+    };
+    for (len, fits) in [(29, true), (30, false)] {
+        let data = Bytes::from(vec![b'x'; len]);
+        let world = asking();
+        let client = small(&world);
+        world.answer(world.question().0, Verdict::Continue { data: data.clone() });
+        if fits {
+            assert_eq!(client.next().bytes.len(), 40);
+            client.expect_open();
+        } else {
+            client.expect_refused(0x95);
+        }
+
+        let world = asking();
+        let client = small(&world);
+        world.answer(world.question().0, Verdict::accept());
+        client.accepted();
+        client.auth(ReasonCode::ReAuthenticate, Some("m"), None);
+        world.answer(world.question().0, Verdict::Accept(Grant { data: Some(data), ..Grant::default() }));
+        if fits {
+            assert_eq!(client.next().bytes.len(), 40);
+            client.ping();
+        } else {
+            client.expect_disconnect(0x95);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
 use columba_core::codec::{
     Connect, List, Packet, PacketId, PacketType, Publish, ReasonCode, RetainHandling, SubscriptionOptions,
@@ -221,7 +222,7 @@ fn step(random: &mut Random, world: &World, clients: &mut Vec<Client>) {
         ),
         37 => drop(world.core(|core, now| core.disconnect(now, random.pick(&IDS), ReasonCode::ServerBusy))),
         38 if random.one_in(20) => world.core(Core::shut_down),
-        39 => world.advance(0),
+        39 => world.advance_asleep(Duration::from_secs(random.pick(&[0, 1, 5, 20, 200]))),
         _ => {}
     }
     if let Some(ticket) = world.next_ticket().filter(|_| random.one_in(2)) {

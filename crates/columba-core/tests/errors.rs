@@ -1,7 +1,9 @@
 //! What clients do wrong: the broker says so where it can, closes, and nobody else notices.
 
+use std::num::NonZeroU32;
+
 use columba_core::codec::vectors::{self, Expect, Vector};
-use columba_core::codec::{DecodeError, PacketType, Version};
+use columba_core::codec::{DecodeError, PacketType, SubscriptionOptions, Version};
 use columba_core::{Cause, Event};
 
 use crate::world::{ALL, V3_1_1, V5, World, persistent};
@@ -162,6 +164,69 @@ fn mistakes_of_older_clients_end_their_connection() {
         assert!(!client.is_open(), "{bytes:02x?}");
         client.expect_closed();
     }
+}
+
+/// A client that would wait for ever for an answer that it does not take is told so, and nothing is done that it would
+/// not hear of. [MQTT-3.8.4-1] [MQTT-3.10.4-4] [MQTT-3.1.2-24]
+#[test]
+fn an_answer_that_is_too_large_ends_the_connection() {
+    let filters: Vec<String> = (0..40).map(|number| format!("{number}")).collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    let connect = |world: &World| {
+        world.connect("a", V5, |connect| {
+            persistent(connect);
+            connect.properties.maximum_packet_size = NonZeroU32::new(30);
+        })
+    };
+    let ask = |count: usize| -> Vec<_> {
+        filters[..count].iter().map(|&filter| (filter, SubscriptionOptions::default())).collect()
+    };
+    let world = World::new();
+    let mut client = connect(&world);
+    // Five bytes, and one for each filter.
+    assert_eq!(client.ask(&ask(25), None).len(), 25);
+    assert_eq!(client.unsubscribe(&filters[..25]).len(), 25);
+    client.subscribe("stays", 1);
+    for count in [26, 40] {
+        client = connect(&world);
+        client.start_subscribe(&ask(count), None);
+        client.expect_disconnect(0x95);
+        client = connect(&world);
+        client.start_unsubscribe(&[&["stays"], &filters[1..count]].concat());
+        client.expect_disconnect(0x95);
+        assert_eq!(world.metrics().subscriptions, 1);
+    }
+    let told = |event: &Event| match event {
+        Event::Disconnected { cause: Cause::Fault(fault), .. } => fault.reason.code() == 0x95,
+        _ => false,
+    };
+    assert_eq!(world.events().iter().filter(|&event| told(event)).count(), 4);
+}
+
+/// Whoever takes a CONNACK takes every other short answer too.
+#[test]
+fn small_answers_always_fit() {
+    let mut accepted = 0;
+    for size in 1..40 {
+        let world = World::new();
+        let client = world.try_connect("a", V5, |connect| {
+            connect.properties.maximum_packet_size = NonZeroU32::new(size);
+        });
+        if !client.is_open() {
+            continue;
+        }
+        accepted += 1;
+        client.accepted();
+        client.ping();
+        client.start("t", 1, "", |_| ());
+        client.start("t", 2, "", |_| ());
+        client.ack(PacketType::PubRec, 9);
+        client.ack(PacketType::PubRel, 9);
+        client.expect_all(&["PUBACK #1 10", "PUBREC #2 10", "PUBREL #9 92", "PUBCOMP #9 92"]);
+        client.send_bytes(b"\x00\x00");
+        client.expect_disconnect(0x81);
+    }
+    assert!(accepted > 10);
 }
 
 /// What came before the mistake counts, what comes after does not.

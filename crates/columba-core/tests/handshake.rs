@@ -283,8 +283,8 @@ fn a_second_connect_is_a_protocol_error() {
 #[test]
 fn packets_may_follow_connect_at_once() {
     for version in ALL {
-        for (id, accepted) in [("a", true), ("far too long an id", false)] {
-            let world = World::with(|config| config.limits.client_id_len = 10);
+        for (id, accepted) in [("a", true), ("far too long an id to be accepted", false)] {
+            let world = World::with(|config| config.limits.client_id_len = 23);
             let watcher = world.connect("w", V5, |_| ());
             watcher.subscribe("#", 0);
             let mut bytes = Vec::new();
@@ -546,19 +546,21 @@ fn a_stale_key_is_ignored() {
 #[test]
 fn the_end_of_time_is_a_time() {
     let mut core = Core::new(Config::default(), Seed::from(1));
-    let now = Time::from_micros(u64::MAX);
+    // Ten seconds more are needed for CONNECT.
+    let now = Time::from_micros(u64::MAX - 11_000_000);
     let key = core.open(now, Peer::default());
     let mut bytes = Vec::new();
     let connect = Connect { keep_alive: 60, will: Some(will("w", "")), ..Connect::new(V5, "a") };
     connect.encode(&mut bytes).expect("it is one");
     let mut publish = Publish::new(name("t"), b"x");
     publish.retain = true;
-    publish.properties.message_expiry = Some(10);
+    publish.properties.message_expiry = Some(20);
     publish.encode(V5, &mut bytes).expect("it is one");
     assert_eq!(core.receive(now, key, &mut BytesMut::from(&bytes[..])), Intake::Open);
-    assert_eq!(core.poll_timeout(), Some(now));
-    core.handle_timeout(now);
-    core.close(now, key, CloseCause::Transport);
+    let end = Time::from_micros(u64::MAX);
+    assert_eq!(core.poll_timeout(), Some(end));
+    core.handle_timeout(end);
+    core.close(end, key, CloseCause::Transport);
     assert_eq!((core.metrics().sessions, core.poll_timeout()), (0, None));
 }
 

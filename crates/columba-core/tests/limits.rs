@@ -156,6 +156,13 @@ fn a_packet_is_refused_by_its_length() {
     }
 }
 
+/// The smaller of the two limits for CONNECT answers like the other.
+#[test]
+fn a_connect_above_the_control_size_is_told_so() {
+    let world = limited(|limits| limits.control_size = 300);
+    world.try_connect(&"x".repeat(400), V5, |_| ()).expect_refused(0x95);
+}
+
 #[test]
 fn control_size() {
     for version in ALL {

@@ -394,11 +394,12 @@ fn a_reason_string_gives_way_to_the_packets_size() {
         }
     };
     for (size, comes) in [(None, true), (NonZeroU32::new(connack_len()), false)] {
-        let world = World::with(|config| config.limits.client_id_len = 3);
+        let world = World::with(|config| config.limits.client_id_len = 23);
         let client = world.connect("a", V5, |connect| connect.properties.maximum_packet_size = size);
         client.connect("a", |_| ());
         assert_eq!(reason_string(&client).is_some(), comes);
-        let client = world.try_connect("long", V5, |connect| connect.properties.maximum_packet_size = size);
+        let long = "x".repeat(24);
+        let client = world.try_connect(&long, V5, |connect| connect.properties.maximum_packet_size = size);
         assert_eq!(reason_string(&client).is_some(), comes);
     }
 }

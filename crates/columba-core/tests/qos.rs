@@ -489,6 +489,62 @@ fn an_acknowledgement_may_come_before_the_message_is_sent_again() {
     assert_eq!(world.metrics().stored, 0);
 }
 
+/// A PUBREL takes none of the room that a client leaves for messages: it comes at once to one that is back, though a
+/// message before it in line has to wait. [MQTT-3.3.4-10] [MQTT-4.9.0-3]
+#[test]
+fn a_release_does_not_wait_for_room() {
+    let world = World::new();
+    let (subscriber, publisher) = pair(&world, 2);
+    for payload in ["a", "b", "c", "d", "e"] {
+        publisher.publish("t", 2, payload);
+    }
+    assert_eq!(subscriber.texts().len(), 5);
+    subscriber.ack(PubRec, 3);
+    subscriber.ack(PubRec, 5);
+    subscriber.drop_link();
+    publisher.publish("t", 2, "new");
+
+    let subscriber = world.connect("subscriber", V5, |connect| {
+        persistent(connect);
+        connect.properties.receive_maximum = Some(PacketId::MIN);
+    });
+    subscriber.expect_all(&["PUBLISH t=a q2 #1 dup", "PUBREL #3", "PUBREL #5"]);
+    // No message of this connection is over with it.
+    subscriber.ack(PubComp, 5);
+    subscriber.expect_nothing();
+    for (id, next) in [(1, "PUBLISH t=b q2 #2 dup"), (2, "PUBLISH t=d q2 #4 dup"), (4, "PUBLISH t=new q2 #6")]
+    {
+        subscriber.ack(PubRec, id);
+        subscriber.expect_all(&[format!("PUBREL #{id}")]);
+        subscriber.ack(PubComp, id);
+        subscriber.expect_all(&[next]);
+    }
+    // What has gone ahead is sent again to the next connection, as it was not answered.
+    subscriber.drop_link();
+    world.connect("subscriber", V5, persistent).expect_all(&["PUBREL #3", "PUBLISH t=new q2 #6 dup"]);
+}
+
+/// The same with more of them than one portion of output holds.
+#[test]
+fn many_releases_do_not_wait_for_room() {
+    let world = World::with(|config| config.limits.transmit_budget = 50);
+    let (subscriber, publisher) = pair(&world, 2);
+    (0..100).for_each(|n| publisher.publish("t", 2, n.to_string()));
+    (2..=100).filter(|id| id % 2 == 0).for_each(|id| subscriber.ack(PubRec, id));
+    subscriber.drop_link();
+    let subscriber = world.connect("subscriber", V5, |connect| {
+        persistent(connect);
+        connect.properties.receive_maximum = Some(PacketId::MIN);
+    });
+    subscriber.expect("PUBLISH t=0 q2 #1 dup");
+    let released: Vec<_> = (1..=50).map(|n| format!("PUBREL #{}", 2 * n)).collect();
+    assert_eq!(subscriber.texts(), released);
+    subscriber.ack(PubRec, 1);
+    let rest: Vec<_> = (1..50).map(|n| format!("t={}", 2 * n)).collect();
+    assert_eq!(subscriber.messages(), rest);
+    assert_eq!(world.metrics().stored, 0);
+}
+
 /// [MQTT-4.3.3-7] [MQTT-4.3.3-13]
 #[test]
 fn expiry_does_not_end_an_exchange_that_has_begun() {

@@ -66,6 +66,8 @@ enum Step {
     },
     Wait {
         seconds: u16,
+        /// The broker is told.
+        awake: bool,
     },
     Disconnect {
         id: u8,
@@ -98,10 +100,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => link().prop_map(|link| Step::Close { link }),
         12 => (link(), prop::bool::weighted(0.2)).prop_map(|(link, control)| Step::Transmit { link, control }),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(ticket, verdict)| Step::Answer { ticket, verdict }),
-        4 => (0..20_u16).prop_map(|seconds| Step::Wait { seconds }),
+        6 => (0..20_u16, any::<bool>()).prop_map(|(seconds, awake)| Step::Wait { seconds, awake }),
         1 => (0..4_u8).prop_map(|id| Step::Disconnect { id }),
         1 => Just(Step::EnableEvents),
-        1 => prop::bool::weighted(0.1).prop_map(|down| if down { Step::ShutDown } else { Step::Wait { seconds: 1 } }),
+        1 => prop::bool::weighted(0.1).prop_map(|down| {
+            if down { Step::ShutDown } else { Step::Wait { seconds: 1, awake: true } }
+        }),
     ]
 }
 
@@ -226,9 +230,9 @@ impl History {
                 };
                 Some(Input::Answer { now, ticket, verdict })
             }
-            Step::Wait { seconds } => {
+            Step::Wait { seconds, awake } => {
                 self.now = self.now + std::time::Duration::from_secs(seconds.into());
-                Some(Input::Timeout { now: self.now })
+                awake.then_some(Input::Timeout { now: self.now })
             }
             Step::Disconnect { id } => {
                 let client_id = IDS[usize::from(id)].into();

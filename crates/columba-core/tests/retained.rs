@@ -1,8 +1,9 @@
 //! Retained messages: what is kept, who gets it and when it goes.
 
-use columba_core::codec::{PacketId, RetainHandling, SubscriptionOptions};
+use columba_core::codec::{Connect, PacketId, RetainHandling, SubscriptionOptions, Will};
+use columba_core::{DropCause, Event, EventMask, Limits, MESSAGE_OVERHEAD};
 
-use crate::world::{ALL, Client, V3_1_1, V5, World, level, name, persistent};
+use crate::world::{ALL, Client, V3_1_1, V5, World, level, name, persistent, will};
 
 fn retained(world: &World) -> Vec<String> {
     let mut found = Vec::new();
@@ -238,6 +239,130 @@ fn large_messages_are_retained_like_small_ones() {
         assert_eq!(first.text, format!("PUBLISH t=<{size} bytes> q1 #1 retain"));
         client.ack(columba_core::codec::PacketType::PubAck, 1);
         client.expect("PUBLISH t= q1 #2");
+    }
+}
+
+/// A broker with limits of retained messages and room for `t=small`, which it has.
+fn tight(adjust: fn(&mut Limits)) -> World {
+    let world = World::with(|config| {
+        config.events = EventMask::ALL;
+        adjust(&mut config.limits);
+    });
+    world.connect("first", V5, |_| ()).retain("t", 1, "small");
+    world.events();
+    world
+}
+
+/// Such limits, with a topic and a payload that are too much for them.
+type Tight = (fn(&mut Limits), &'static str, &'static str);
+
+const TIGHT: [Tight; 3] = [
+    (|limits| limits.retained_payload = 5, "t", "large."),
+    (|limits| limits.retained_bytes = MESSAGE_OVERHEAD + 6, "t", "large."),
+    (|limits| limits.retained_messages = 1, "u", "more"),
+];
+
+/// At QoS 0 nobody can be told that there is no room to retain a message: it is delivered, what it was to replace is
+/// gone, and the loss is counted and reported. [MQTT-3.3.1-5], [MQTT-3.3.1-7 of 3.1.1]
+#[test]
+fn at_qos_0_what_cannot_be_retained_is_delivered_and_ends_what_was() {
+    for version in ALL {
+        for (limits, topic, payload) in TIGHT {
+            let world = tight(limits);
+            let watcher = world.connect("w", V5, |_| ());
+            watcher
+                .subscribe_with("+", 1, None, |options| options.retain_handling = RetainHandling::DoNotSend);
+            let publisher = world.connect("p", version, |_| ());
+            world.events();
+            publisher.retain(topic, 0, payload);
+            assert_eq!(watcher.messages(), [format!("{topic}={payload}")]);
+            let expected: &[&str] = if topic == "t" { &[] } else { &["t=small"] };
+            assert_eq!(retained(&world), expected);
+            let metrics = world.metrics();
+            assert_eq!((metrics.not_retained, metrics.publishes_refused), (1, 0));
+            let events = world.events();
+            let lost = |event: &Event| match event {
+                Event::Dropped { client_id, topic: lost, qos, cause: DropCause::NotRetained } => {
+                    (&**client_id, &**lost, *qos) == ("p", topic, level(0))
+                }
+                _ => false,
+            };
+            assert_eq!(events.iter().filter(|&event| lost(event)).count(), 1, "{events:?}");
+            assert_eq!(events.iter().filter(|event| event.kind() == EventMask::PUBLISHED).count(), 1);
+            publisher.retain("t", 0, "again");
+            assert_eq!(retained(&world), ["t=again"]);
+            assert_eq!(world.metrics().not_retained, 1);
+        }
+    }
+}
+
+/// A will is a message like any other.
+#[test]
+fn a_will_at_qos_0_that_cannot_be_retained_ends_what_was() {
+    let world = tight(TIGHT[0].0);
+    let watcher = world.connect("w", V5, |_| ());
+    watcher.subscribe("t", 0);
+    watcher.expect("PUBLISH t=small retain");
+    let connect =
+        |connect: &mut Connect<'_>| connect.will = Some(Will { retain: true, ..will("t", "large.") });
+    world.connect("a", V5, connect).drop_link();
+    watcher.expect_all(&["PUBLISH t=large."]);
+    assert_eq!((world.metrics().retained, world.metrics().not_retained), (0, 1));
+}
+
+/// Above QoS 0 the publisher is refused, so nothing changes and nobody gets the message.
+#[test]
+fn at_qos_1_and_2_what_cannot_be_retained_is_refused() {
+    for version in ALL {
+        for (limits, topic, payload) in TIGHT {
+            for qos in [1, 2] {
+                let world = tight(limits);
+                let watcher = world.connect("w", V5, |_| ());
+                let options = |options: &mut SubscriptionOptions| {
+                    options.retain_handling = RetainHandling::DoNotSend;
+                };
+                watcher.subscribe_with("+", 1, None, options);
+                let publisher = world.connect("p", version, |_| ());
+                publisher.start(topic, qos, payload, |publish| publish.retain = true);
+                match (version, qos) {
+                    (V5, 1) => publisher.expect_all(&["PUBACK #1 97"]),
+                    (V5, _) => publisher.expect_all(&["PUBREC #1 97"]),
+                    _ => publisher.expect_closed(),
+                }
+                watcher.expect_nothing();
+                assert_eq!(retained(&world), ["t=small"]);
+                let metrics = world.metrics();
+                assert_eq!((metrics.not_retained, metrics.publishes_refused), (0, 1));
+            }
+        }
+    }
+}
+
+/// What a message at QoS 0 replaces makes room for it at the ceiling of everything stored, and goes also where that is
+/// not enough. [MQTT-3.3.1-5], [MQTT-3.3.1-7 of 3.1.1]
+#[test]
+fn at_qos_0_what_was_retained_goes_also_at_the_ceiling() {
+    for version in ALL {
+        for (size, fits) in [(200, true), (201, false)] {
+            let payload = |size: usize| vec![b'x'; size - MESSAGE_OVERHEAD - "t".len()];
+            let world = World::with(|config| config.limits.stored_bytes = 400);
+            let slow = world.connect("slow", V5, |_| ());
+            slow.subscribe("s", 1);
+            slow.stall();
+            let watcher = world.connect("w", V5, |_| ());
+            watcher.subscribe("t", 0);
+            let publisher = world.connect("p", version, |_| ());
+            publisher.publish("s", 1, payload(200));
+            publisher.retain("t", 1, payload(200));
+            assert_eq!(watcher.messages().len(), 1);
+            publisher.retain("t", 0, payload(size));
+            publisher.ping();
+            assert_eq!(watcher.messages().len(), usize::from(fits));
+            let metrics = world.metrics();
+            assert_eq!((metrics.retained, metrics.stored), (usize::from(fits), 1 + usize::from(fits)));
+            assert_eq!((metrics.not_retained, metrics.publishes_refused), (0, u64::from(!fits)));
+            slow.resume();
+        }
     }
 }
 

@@ -302,6 +302,29 @@ impl Client {
         received.unwrap_or_else(|| self.fail("nothing has come"))
     }
 
+    /// Takes everything that comes until the broker closes the connection, as bytes and whatever they mean: a broker that
+    /// does not know the client's version may answer in another.
+    ///
+    /// # Panics
+    /// If it stays open.
+    #[track_caller]
+    pub fn bytes_until_closed(&self) -> Vec<u8> {
+        let mut script = self.script.borrow_mut();
+        let deadline = Instant::now() + script.patience;
+        let Script { wire, buffer, .. } = &mut *script;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            wire.receive(buffer, left);
+            if !wire.is_open() || !wire.waits() || left.is_zero() {
+                break;
+            }
+        }
+        let (bytes, is_open) = (buffer.split().to_vec(), wire.is_open());
+        drop(script);
+        self.check(!is_open, || "the connection is still open".to_owned());
+        bytes
+    }
+
     /// The next packet if one has come.
     #[track_caller]
     pub fn try_next(&self) -> Option<Received> {
@@ -358,6 +381,20 @@ impl Client {
         let inbox = self.texts();
         self.check(inbox.is_empty(), || format!("expected nothing more, got {inbox:?}"));
         self.check(!self.is_open(), || "the connection is still open".to_owned());
+    }
+
+    /// Takes everything that comes until the broker closes the connection.
+    ///
+    /// # Panics
+    /// If it stays open.
+    #[track_caller]
+    pub fn until_closed(&self) -> Vec<Received> {
+        let mut count = 0;
+        while self.poll_beyond(count) {
+            count = self.script.borrow().inbox.len();
+        }
+        self.check(!self.is_open(), || "the connection is still open".to_owned());
+        self.script.borrow_mut().inbox.drain(..).collect()
     }
 
     /// The connection is open.

@@ -10,7 +10,7 @@ use columba::{ClientInfo, QoS, ReasonCode, SubscriptionInfo, TopicFilter, TopicN
 use crate::transcript::{Direction, Entry, Transcript, What};
 
 /// Something that is so or not yet. Made by [`published`], [`delivered`], [`connected`], [`disconnected`], [`subscribed`],
-/// [`session`] and [`sequence`].
+/// [`session`], [`sequence`] and [`FaultHandle::happened`](crate::FaultHandle::happened).
 #[must_use = "a condition is checked by `expect`"]
 pub struct Condition {
     text: String,
@@ -137,6 +137,14 @@ pub fn sequence(client: &str, packets: &[&str]) -> Condition {
 impl Condition {
     fn new(text: String, check: impl Fn(&View<'_>) -> Result<(), String> + Send + 'static) -> Self {
         Self { text, client: None, check: Box::new(check) }
+    }
+
+    /// A fault has happened so often.
+    pub(crate) fn happened(times: u64, hits: impl Fn() -> u64 + Send + 'static) -> Self {
+        Self::new(format!("a fault to happen {times} times"), move |_| match hits() {
+            hits if hits >= times => Ok(()),
+            hits => Err(format!("it has happened {hits} times")),
+        })
     }
 
     /// What is there instead, for a person.
@@ -343,7 +351,9 @@ impl Disconnected {
         if view.session(&self.client).is_some_and(|session| session.connection.is_some()) {
             return Err("it is connected".to_owned());
         }
-        let was_connected = view.of(&self.client).next().is_some();
+        let is_accepted =
+            |entry: &Entry| matches!(entry.packet(), Some(Packet::ConnAck(ack)) if !ack.reason.is_error());
+        let was_connected = view.of(&self.client).any(is_accepted);
         let reasons: Vec<ReasonCode> = view
             .of(&self.client)
             .filter_map(|entry| match entry.packet() {

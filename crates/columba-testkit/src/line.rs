@@ -62,8 +62,10 @@ struct Parcel {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Cargo {
     Bytes(Bytes),
-    /// The sender has closed, or the connection was cut.
+    /// The sender has closed.
     End,
+    /// The connection was cut.
+    Cut,
 }
 
 impl Line {
@@ -303,7 +305,7 @@ impl Line {
             at: now,
             hold: None,
             is_packet: false,
-            cargo: Cargo::End,
+            cargo: Cargo::Cut,
         });
     }
 

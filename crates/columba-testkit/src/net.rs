@@ -2,6 +2,7 @@
 //! it carries nothing itself.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use columba::codec::Packet;
 use columba::{ReasonCode, TopicName, Version};
 
+use crate::expect::Condition;
 use crate::fault::{Action, Exchange, Fault, Passing};
 use crate::rng::Rng;
 use crate::transcript::{Direction, Transcript};
@@ -37,7 +39,8 @@ struct Active {
     id: u64,
     fault: Fault,
     seen: u64,
-    hits: u64,
+    /// Shared with the handle, which may ask when the fault is gone, and from within a handler.
+    hits: Arc<AtomicU64>,
 }
 
 /// A fault that was given to a broker or a world. Dropping the handle changes nothing.
@@ -45,6 +48,7 @@ struct Active {
 pub struct FaultHandle {
     net: Net,
     id: u64,
+    hits: Arc<AtomicU64>,
 }
 
 /// What is to happen to a packet.
@@ -94,8 +98,9 @@ impl Net {
         let mut book = self.book();
         let id = book.next_id;
         book.next_id += 1;
-        book.rules.push(Active { id, fault, seen: 0, hits: 0 });
-        FaultHandle { net: self.clone(), id }
+        let hits = Arc::<AtomicU64>::default();
+        book.rules.push(Active { id, fault, seen: 0, hits: hits.clone() });
+        FaultHandle { net: self.clone(), id, hits }
     }
 
     pub(crate) fn clear(&self) {
@@ -124,7 +129,7 @@ impl Net {
             .iter_mut()
             .find_map(|rule| rule.fault.applies(passing, &mut rule.seen, rng).then_some(rule));
         let Some(rule) = found else { return (Decision::Pass, None) };
-        rule.hits += 1;
+        rule.hits.fetch_add(1, Ordering::AcqRel);
         let name = rule.fault.action.name();
         let (id, random) = (rule.id, rng.next());
         let decision = match &mut rule.fault.action {
@@ -201,8 +206,13 @@ impl Book {
 impl FaultHandle {
     /// How many packets it has happened to.
     pub fn hits(&self) -> u64 {
-        let book = self.net.book();
-        book.rules.iter().find(|rule| rule.id == self.id).map_or(0, |rule| rule.hits)
+        self.hits.load(Ordering::Acquire)
+    }
+
+    /// A condition to [expect](crate::TestBroker::expect): it has happened to so many packets, or more.
+    pub fn happened(&self, times: u64) -> Condition {
+        let hits = self.hits.clone();
+        Condition::happened(times, move || hits.load(Ordering::Acquire))
     }
 
     /// It happens to no packet any more. What it holds is released.

@@ -16,6 +16,8 @@ use crate::wire::Wire;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a broker may take to notice that a connection was cut.
+const CUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Opens a connection over TCP to any broker and sends nothing. What happens is added to `transcript`, under `name`.
@@ -171,8 +173,7 @@ impl Stream for Tcp {
     }
 
     fn cut(&mut self) {
-        // It may be gone already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        cut(&self.stream);
     }
 }
 
@@ -196,8 +197,24 @@ impl Stream for Ws {
     }
 
     fn cut(&mut self) {
-        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+        cut(self.socket.get_ref());
     }
+}
+
+/// Ends the connection, and waits until the broker has noticed: what a test does next comes after it.
+fn cut(mut stream: &TcpStream) {
+    let deadline = Instant::now() + CUT_TIMEOUT;
+    // It may be gone already.
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut room = [0; 4 << 10];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || wait_at_most(stream, left).is_err() || !matches!(stream.read(&mut room), Ok(1..))
+        {
+            break;
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 fn wait_at_most(stream: &TcpStream, patience: Duration) -> io::Result<()> {

@@ -470,13 +470,13 @@ fn what_fits_into_no_packet_is_refused_before_it_is_sent() {
 #[test]
 fn a_refused_client_learns_the_reason() {
     let limits = Broker::builder().configure(|config| {
-        config.limits.client_id_len = 5;
+        config.limits.client_id_len = 23;
         config.limits.sessions = 1;
     });
     let (broker, mut world) = World::with(limits);
     world.run(async {
         let refused = |reason| Err(ClientError::Refused(reason));
-        let result = broker.client("too long").connect().await.map(drop);
+        let result = broker.client("x".repeat(24)).connect().await.map(drop);
         assert_eq!(result, refused(ReasonCode::ClientIdentifierNotValid));
         let _first = connect(&broker, "first").await;
         assert_eq!(broker.client("next").connect().await.map(drop), refused(ReasonCode::QuotaExceeded));

@@ -1,13 +1,15 @@
 //! `cargo xtask`: everything about this repository that takes more than one cargo command.
 
+mod fuzz;
 mod install;
 mod licence;
+mod mutants;
 mod run;
 mod tidy;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use run::{Run, cargo};
 
@@ -16,6 +18,14 @@ cargo xtask <command> [-v]
 
   test      everything: the checks, all tests, the interoperability tests
   check     formatting, clippy, documentation, tidy
+  conformance [--against HOST:PORT]
+            every numbered statement of MQTT 5.0 and 3.1.1, against Columba or any other broker
+  simulate [--seeds N]
+            random workloads under random faults, held against what MQTT promises; --seed N replays one
+  fuzz [SECONDS]
+            the fuzz targets, so many seconds each (60)
+  mutants [WORDS]
+            deliberate defects, which the two commands above have to notice
   interop   the tests against real clients only; further words select tests by name
   tidy      the rules of this repository that no compiler knows
   deny      licences and known vulnerabilities of the dependencies
@@ -41,12 +51,27 @@ fn main() -> ExitCode {
             check(&mut run);
             licences(&mut run);
             test(&mut run);
+            simulate(&mut run);
+            fuzz(&mut run, 60);
             interop(&mut run, &[]);
         }
         "check" => check(&mut run),
         "interop" => {
             run.step("programs", "what the tests run is installed", install::all);
             interop(&mut run, rest);
+        }
+        "conformance" => return run::show(conformance().args(rest)),
+        "simulate" => return run::show(simulation().args(rest)),
+        "fuzz" => {
+            let Ok(seconds) = rest.first().map_or(Ok(60), |seconds| seconds.parse()) else {
+                eprintln!("fuzz takes a number of seconds");
+                return ExitCode::from(2);
+            };
+            fuzz(&mut run, seconds);
+        }
+        "mutants" => {
+            let filter = rest.join(" ");
+            run.step("mutants", "deliberate defects are noticed", || mutants::all(&filter));
         }
         "tidy" => tidy(&mut run),
         "deny" => {
@@ -114,6 +139,33 @@ fn test(run: &mut Run) {
         "columba's tests with no features",
         cargo().args(["test", "--package", "columba", "--no-default-features", "--no-fail-fast"]),
     );
+}
+
+/// The conformance tests, to be given what words they take.
+fn conformance() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "columba-tests", "--test", "conformance", "--"]);
+    command
+}
+
+/// The simulation, built to be fast and to check itself.
+fn simulation() -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--profile", "simulate", "--package", "columba-simulation"]);
+    command.args(["--bin", "simulate", "--"]);
+    command
+}
+
+fn simulate(run: &mut Run) {
+    run.command(
+        "simulate",
+        "2,000 random workloads keep what MQTT promises",
+        simulation().args(["--seeds", "2000"]),
+    );
+}
+
+fn fuzz(run: &mut Run, seconds: u64) {
+    run.step("fuzz", "no input breaks the codec or the broker", || fuzz::all(seconds, 3));
 }
 
 fn interop(run: &mut Run, names: &[String]) {

@@ -155,6 +155,18 @@ pub(crate) fn output(command: &mut Command, is_shown: bool) -> (bool, String) {
     (child.wait().is_ok_and(|status| status.success()), text)
 }
 
+/// Runs a command whose output is the point, and ends as it does.
+pub(crate) fn show(command: &mut Command) -> ExitCode {
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{} does not start: {error}", command.get_program().display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Like [`output`], for commands of which only the answer matters.
 pub(crate) fn answer(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output();

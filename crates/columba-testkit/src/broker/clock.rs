@@ -22,6 +22,8 @@ struct Manual {
     elapsed: Duration,
     /// The broker's next deadline.
     deadline: Option<Duration>,
+    /// How often the broker has looked whether its deadline has passed, which it does once a round.
+    rounds: u64,
     /// Who wants to know that time has passed.
     wakers: Vec<Waker>,
 }
@@ -64,21 +66,25 @@ impl Clock {
         self.manual.is_some().then(|| ManualTimer { clock: self.clone() })
     }
 
-    /// Sets a manual clock, and says so to everybody. False if the test does not move this clock.
-    pub(super) fn set(&self, elapsed: Duration) -> bool {
-        let Some(manual) = &self.manual else { return false };
+    /// Sets a manual clock, and says so to everybody.
+    pub(super) fn set(&self, elapsed: Duration) {
+        let Some(manual) = &self.manual else { return };
         let wakers = {
             let mut manual = lock(manual);
             manual.elapsed = manual.elapsed.max(elapsed);
             std::mem::take(&mut manual.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
-        true
     }
 
     /// The broker's next deadline on a manual clock.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.manual.as_ref().and_then(|manual| lock(manual).deadline)
+    }
+
+    /// How many rounds of the broker have seen to a manual clock's deadlines.
+    pub(super) fn rounds(&self) -> u64 {
+        self.manual.as_ref().map_or(0, |manual| lock(manual).rounds)
     }
 
     /// Wakes the task at this time.
@@ -113,6 +119,7 @@ impl Timer for ManualTimer {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(manual) = &self.clock.manual else { return Poll::Pending };
         let mut manual = lock(manual);
+        manual.rounds += 1;
         if manual.deadline.is_some_and(|deadline| deadline <= manual.elapsed) {
             manual.deadline = None;
             return Poll::Ready(());

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const READ_SIZE: usize = 16 << 10;
 pub(super) struct Connection {
     line: Mutex<Line>,
     waker: AtomicWaker,
+    /// The broker's end is closed.
+    ended: AtomicBool,
 }
 
 /// Moves one connection's bytes until both ends are closed.
@@ -50,7 +53,7 @@ struct End<T> {
 
 impl Connection {
     pub(super) fn new(line: Line) -> Self {
-        Self { line: Mutex::new(line), waker: AtomicWaker::new() }
+        Self { line: Mutex::new(line), waker: AtomicWaker::new(), ended: AtomicBool::new(false) }
     }
 
     /// Does something to the line, and has the consequences carried out.
@@ -58,6 +61,19 @@ impl Connection {
         let result = change(&mut self.line());
         self.waker.wake();
         result
+    }
+
+    /// Cuts it, and says so in the transcript.
+    pub(super) fn cut(&self, now: Duration) {
+        self.change(|line| {
+            line.note(now, Direction::ToBroker, "cut");
+            line.cut(now);
+        });
+    }
+
+    /// The broker's end is closed, whether or not the broker has looked.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// When the next thing arrives.
@@ -101,6 +117,9 @@ impl Proxy {
         drop(line);
         busy |= self.broker.write(cx);
         busy |= self.client.write(cx);
+        if self.broker.transport.is_none() {
+            self.connection.ended.store(true, Ordering::Release);
+        }
         busy
     }
 
@@ -132,6 +151,12 @@ impl Future for Proxy {
             while this.turn(cx) {}
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.connection.ended.store(true, Ordering::Release);
     }
 }
 
@@ -185,6 +210,8 @@ impl<T: Transport> End<T> {
                     break;
                 }
                 Cargo::End => self.closes = true,
+                // No goodbye: over WebSocket there would be a close frame.
+                Cargo::Cut => self.transport = None,
             }
         }
         busy

@@ -254,7 +254,7 @@ impl Rule {
     }
 
     /// A handler sees it and may take over: answer the sender, hand something else to the receiver, close. If it does none of
-    /// these the packet passes.
+    /// these the packet passes. It must not add or remove faults, which wait for it to end.
     ///
     /// ```
     /// use columba_testkit::codec::{Packet, PacketType};

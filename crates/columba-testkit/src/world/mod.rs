@@ -303,6 +303,12 @@ impl SimulatedBroker {
         client
     }
 
+    /// Lets `authenticate` decide who may come in, at once; [`question`](Self::question) then has none left. The broker
+    /// asks where [`Config::authenticate`] is on.
+    pub fn authenticate(&self, authenticate: impl Fn(&AuthRequest) -> Verdict + 'static) {
+        self.state.borrow_mut().brokers[self.broker].authenticate = Some(Box::new(authenticate));
+    }
+
     /// Lets `authorize` decide who may do what.
     pub fn authorize(&self, authorize: impl Authorize + 'static) {
         self.state.borrow_mut().brokers[self.broker].core.set_authorize(Box::new(authorize));

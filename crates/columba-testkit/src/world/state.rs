@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use columba::codec::{Connect, FixedHeader, Packet, Publish};
 use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
-use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Version};
+use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Verdict, Version};
 
 use super::edge::{Edge, EdgeEvent};
 use super::link::Link;
@@ -36,9 +36,13 @@ pub(super) struct State {
     pub(super) edges: Option<Vec<EdgeEvent>>,
 }
 
+type Authenticate = Box<dyn Fn(&AuthRequest) -> Verdict>;
+
 pub(super) struct Broker {
     pub(super) core: Core,
     pub(super) events: VecDeque<Event>,
+    /// Answers the broker's questions; without one they are kept among the events.
+    pub(super) authenticate: Option<Authenticate>,
     config: Config,
     /// Links by the number of their connection.
     links: Vec<usize>,
@@ -67,7 +71,8 @@ impl State {
     pub(super) fn start_broker(&mut self, config: Config) -> usize {
         let number = self.brokers.len();
         let core = Core::new(config.clone(), seed_of(self.seed, number));
-        self.brokers.push(Broker { core, events: VecDeque::new(), config, links: Vec::new() });
+        let (events, links) = (VecDeque::new(), Vec::new());
+        self.brokers.push(Broker { core, events, authenticate: None, config, links });
         number
     }
 
@@ -283,7 +288,13 @@ impl State {
         }
         let broker = &mut self.brokers[at];
         while let Some(event) = broker.core.poll_event() {
-            broker.events.push_back(event);
+            match (event, &broker.authenticate) {
+                (Event::Authenticate { ticket, request }, Some(authenticate)) => {
+                    busy = true;
+                    broker.core.answer(self.now, ticket, authenticate(&request));
+                }
+                (event, _) => broker.events.push_back(event),
+            }
         }
         busy
     }
@@ -308,7 +319,7 @@ impl State {
             match cargo {
                 Cargo::Bytes(bytes) if link.client_open => link.delivered.extend_from_slice(&bytes),
                 Cargo::Bytes(_) => {}
-                Cargo::End => link.client_open = false,
+                Cargo::End | Cargo::Cut => link.client_open = false,
             }
             if link.broker_open && !link.line.is_full(Direction::ToClient) {
                 self.serve(at);
@@ -329,7 +340,7 @@ impl State {
                 self.pass(at, || Edge::Arrived(bytes));
                 self.feed(at);
             }
-            Cargo::End => {
+            Cargo::End | Cargo::Cut => {
                 link.broker_open = false;
                 let (broker, key) = (link.broker, link.key);
                 self.pass(at, || Edge::Ended);

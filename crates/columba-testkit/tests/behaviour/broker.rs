@@ -1,11 +1,15 @@
 //! The broker for clients of the test's own.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use columba_testkit::codec::PacketType;
+use columba_testkit::codec::{Connect, Packet, PacketType};
 use columba_testkit::columba::QoS;
 use columba_testkit::{Client, ReasonCode, TestBroker, Transcript, Version, on, on_any, persistent};
+use tungstenite::Message;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
 
 const V5: Version = Version::V5;
 
@@ -45,6 +49,8 @@ fn nothing_is_left_when_it_is_dropped() {
     let client = broker.connect("a", V5, |_| ());
     let over_tcp = Client::tcp(address, "b", V5, &Transcript::default()).unwrap();
     drop(broker);
+    // A last word may have made it.
+    client.drain();
     client.expect_closed();
     over_tcp.expect_closed();
     TcpStream::connect(address).unwrap_err();
@@ -149,6 +155,19 @@ fn a_month_passes_for_a_client_on_a_socket() {
 }
 
 #[test]
+fn who_connects_after_a_month_is_not_late() {
+    let broker = TestBroker::builder().manual_clock().start();
+    for _ in 0..500 {
+        broker.connect("b", V5, |_| ()).disconnect();
+        broker.advance(Duration::from_hours(30 * 24));
+        let client = Client::tcp(broker.address(), "a", V5, &Transcript::default()).unwrap();
+        client.connect("a", |_| ());
+        client.accepted();
+        client.disconnect();
+    }
+}
+
+#[test]
 fn users_and_features_of_real_servers() {
     let broker = TestBroker::builder()
         .user("ada", "secret")
@@ -193,4 +212,53 @@ fn offline_it_takes_nobody() {
     Client::tcp(broker.address(), "c", V5, &Transcript::default()).unwrap().expect_closed();
     broker.go_online();
     broker.connect("a", V5, persistent);
+}
+
+#[test]
+fn a_cut_of_a_websocket_is_no_goodbye() {
+    let cut_end = |cut: fn(&TestBroker)| {
+        let broker = TestBroker::start();
+        let mut request = broker.ws_url().into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
+        let (mut socket, _) = tungstenite::connect(request).unwrap();
+        let mut connect = Vec::new();
+        Packet::Connect(Box::new(Connect::new(V5, "a"))).encode(V5, &mut connect).unwrap();
+        socket.send(Message::binary(connect)).unwrap();
+        assert!(socket.read().unwrap().is_binary());
+        cut(&broker);
+        socket.read()
+    };
+    assert!(cut_end(|broker| assert!(broker.cut("a"))).is_err(), "no close frame");
+    assert!(cut_end(TestBroker::go_offline).is_err(), "no close frame");
+}
+
+#[test]
+fn no_connection_slips_through_when_it_goes_offline() {
+    for _ in 0..100 {
+        let broker = TestBroker::start();
+        let is_offline = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut clients = Vec::new();
+                while !is_offline.load(Ordering::Acquire) && clients.len() < 10_000 {
+                    clients.push(broker.open("a", V5));
+                }
+                clients.iter().for_each(Client::expect_closed);
+            });
+            broker.go_offline();
+            is_offline.store(true, Ordering::Release);
+        });
+    }
+}
+
+#[test]
+fn a_cut_is_over_when_it_returns() {
+    let broker = TestBroker::start();
+    for _ in 0..50 {
+        let client = Client::tcp(broker.address(), "a", V5, &Transcript::default()).unwrap();
+        client.connect("a", persistent);
+        client.accepted();
+        assert!(broker.cut("a"));
+        assert!(broker.session("a").unwrap().connection.is_none());
+    }
 }

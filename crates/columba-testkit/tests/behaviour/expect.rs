@@ -95,6 +95,21 @@ fn a_broker_is_waited_for() {
 }
 
 #[test]
+fn a_fault_is_waited_for() {
+    let world = stage();
+    let lost = world.fault(on(PacketType::PubAck).from_broker().lose());
+    assert!(failure(&world, lost.happened(1)).contains("it has happened 0 times"));
+    let c = world.connect("c", V5, |_| ());
+    c.start("t/2", 1, "x", |_| ());
+    c.start("t/2", 1, "y", |_| ());
+    world.expect(lost.happened(1));
+    world.expect(lost.happened(2));
+    assert!(failure(&world, lost.happened(3)).contains("a fault to happen 3 times"));
+    lost.remove();
+    assert_eq!(lost.hits(), 2, "what has happened stays so");
+}
+
+#[test]
 fn an_expectation_is_a_future_of_any_executor() {
     let broker = TestBroker::start();
     let client = broker.connect("a", V5, persistent);
