@@ -194,7 +194,7 @@ impl Agent {
                     options.retain_as_published = item.retain_as_published;
                     options.retain_handling = item.retain_handling;
                 }
-                SubscribeItem { filter: filter(item.filter), options }
+                SubscribeItem { filter: filter(item.text), options }
             })
             .collect();
         let subscription_id = id.filter(|_| self.version == Version::V5).and_then(SubscriptionId::new);

@@ -50,7 +50,7 @@ struct Generator {
 
 /// The workload of a seed.
 pub fn generate(seed: u64) -> Script {
-    let mut rng = Rng::new(seed ^ 0xC01_0B_BA);
+    let mut rng = Rng::new(seed ^ 0x0C01_0BBA);
     let clients = 2 + rng.below(4) as usize;
     let setup = setup(&mut rng, clients);
     let theme = theme(&mut rng);
@@ -81,7 +81,7 @@ fn theme(rng: &mut Rng) -> Theme {
     let mut weights = [24, 6, 2, 8, 3, 8, 4, 1, 2, 2, 3, 1, 5, 2];
     for _ in 0..rng.below(4) {
         let at = rng.below(weights.len() as u64) as usize;
-        weights[at] = weights[at] * rng.pick(&[0, 3]);
+        weights[at] *= rng.pick(&[0, 3]);
     }
     let some = |rng: &mut Rng, all: &[&'static str]| {
         let count = 1 + rng.below(all.len() as u64) as usize;
@@ -224,7 +224,7 @@ impl Generator {
         for _ in 0..self.rng.pick(&[0, 0, 0, 1, 2]) {
             let filter = self.filter(client);
             let is_fit = !is_shared && !filter.starts_with("$share");
-            if is_fit && filters.iter().all(|other| other.filter != filter) {
+            if is_fit && filters.iter().all(|other| other.text != filter) {
                 filters.push(self.options(filter));
             }
         }
@@ -245,7 +245,7 @@ impl Generator {
         let rng = &mut self.rng;
         let handling = [RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
         Filter {
-            filter,
+            text: filter,
             qos: rng.pick(&[0, 1, 2, 2]).max(self.theme.lowest_qos),
             no_local: !filter.starts_with("$share") && rng.one_in(5),
             retain_as_published: rng.one_in(3),

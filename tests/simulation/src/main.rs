@@ -136,11 +136,11 @@ fn work(tally: &Tally, end: u64, enough: usize) {
         let script = generate(seed);
         let report = run(&script, false);
         tally.operations.fetch_add(report.operations, Ordering::Relaxed);
-        if let Some(problem) = problem(seed, &report) {
-            if let Ok(mut failures) = tally.failures.lock() {
-                failures.push((seed, problem));
-                tally.stop.fetch_or(failures.len() >= enough, Ordering::Relaxed);
-            }
+        if let Some(problem) = problem(seed, &report)
+            && let Ok(mut failures) = tally.failures.lock()
+        {
+            failures.push((seed, problem));
+            tally.stop.fetch_or(failures.len() >= enough, Ordering::Relaxed);
         }
         tally.done.fetch_add(1, Ordering::Relaxed);
     }

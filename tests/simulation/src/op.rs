@@ -126,7 +126,7 @@ pub(crate) struct Publish {
 /// One filter of a SUBSCRIBE. Versions before 5 have the QoS only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Filter {
-    pub(crate) filter: &'static str,
+    pub(crate) text: &'static str,
     pub(crate) qos: u8,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
@@ -175,7 +175,7 @@ impl fmt::Display for Op {
                 let mut text = String::new();
                 for filter in filters {
                     let handling = filter.retain_handling as u8;
-                    write!(text, " {}:q{}", filter.filter, filter.qos)?;
+                    write!(text, " {}:q{}", filter.text, filter.qos)?;
                     text.push_str(if filter.no_local { ",no_local" } else { "" });
                     text.push_str(if filter.retain_as_published { ",as_published" } else { "" });
                     text.push_str(["", ",retained_if_new", ",no_retained"][handling as usize]);

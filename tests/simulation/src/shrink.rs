@@ -91,7 +91,7 @@ impl Shrinker {
     fn simplify_ops(&mut self) {
         // They tell for which shared subscription a message came.
         let keep_ids = self.script.ops.iter().any(|op| match op {
-            Op::Subscribe { filters, .. } => filters.iter().any(|item| item.filter.starts_with("$share")),
+            Op::Subscribe { filters, .. } => filters.iter().any(|item| item.text.starts_with("$share")),
             _ => false,
         });
         for at in 0..self.script.ops.len() {

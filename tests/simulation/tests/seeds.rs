@@ -5,9 +5,8 @@ use columba_simulation::{explain, generate, run};
 #[test]
 fn two_hundred_workloads_go_as_promised() {
     for seed in 0..200 {
-        if run(&generate(seed), false).failure.is_some() {
-            panic!("{}", explain(seed).unwrap_or_default());
-        }
+        let failure = run(&generate(seed), false).failure;
+        assert!(failure.is_none(), "{}", explain(seed).unwrap_or_default());
     }
 }
 

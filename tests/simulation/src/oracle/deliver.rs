@@ -29,7 +29,7 @@ impl Oracle {
         }
         let (message, form, share) = match self.take_due(client, &topic, publish) {
             Ok((message, form)) => (message, form, None),
-            Err(problem) => self.take_shared(client, &topic, publish).map_err(|_| problem)?,
+            Err(problem) => self.take_shared(client, &topic, publish).ok_or(problem)?,
         };
         self.note_sent(number, client, publish, message, form, share)
     }
@@ -140,8 +140,8 @@ impl Oracle {
         client: usize,
         topic: &str,
         publish: &Publish<'_>,
-    ) -> Result<(Rc<Message>, Form, Option<String>), ()> {
-        let Some(session) = &self.sessions[client] else { return Err(()) };
+    ) -> Option<(Rc<Message>, Form, Option<String>)> {
+        let session = self.sessions[client].as_ref()?;
         let candidates = || {
             self.shared.iter().enumerate().filter(|(_, shared)| {
                 let Message { topic: of, payload, .. } = &*shared.message;
@@ -175,14 +175,14 @@ impl Oracle {
                     && fresh(&shared.message)
             })
         };
-        let at = member.or_else(former).ok_or(())?.0;
+        let (at, _) = member.or_else(former)?;
         let shared = &mut self.shared[at];
         shared.sent.push(Sent { client, given_up: false });
         // [MQTT-4.8.2-5]
         shared.finished = publish.qos as u8 != 1;
         let form =
             Form { qos: publish.qos as u8, retain: Some(publish.retain), ids: ids(publish), retained: false };
-        Ok((shared.message.clone(), form, Some(shared.share.clone())))
+        Some((shared.message.clone(), form, Some(shared.share.clone())))
     }
 
     fn note_sent(

@@ -27,7 +27,7 @@ use crate::op::Setup;
 const PUBREL_WAITS_FOR_ROOM: bool = true;
 
 /// KNOWN DEVIATION, so not asked for. After a reconnect PUBRELs must come in the order of the PUBRECs [MQTT-4.6.0-4]; the
-/// broker sends them in the order of its PUBLISHes. Seen only by clients that answer out of order, which breaks
+/// broker sends them in the order in which the messages were sent. Seen only by clients that answer out of order, which breaks
 /// [MQTT-4.6.0-3].
 const PUBREL_ORDER_IS_LOST: bool = true;
 

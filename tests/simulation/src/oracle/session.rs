@@ -166,12 +166,11 @@ impl Latest {
     /// Whether `message` may come after what came before; notes that it did. [MQTT-4.6.0-6]
     pub(super) fn follows(&mut self, message: &Message, qos: u8) -> bool {
         let follows = self.is_before(message, qos);
-        match self.find(message, qos) {
-            Some(at) => self.0[at].1 = self.0[at].1.max(message.order),
-            None => {
-                let key = (message.publisher, message.topic.clone(), message.qos, qos);
-                self.0.push((key, message.order));
-            }
+        if let Some(at) = self.find(message, qos) {
+            self.0[at].1 = self.0[at].1.max(message.order);
+        } else {
+            let key = (message.publisher, message.topic.clone(), message.qos, qos);
+            self.0.push((key, message.order));
         }
         follows
     }
