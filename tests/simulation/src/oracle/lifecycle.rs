@@ -6,7 +6,7 @@ use columba_testkit::codec::Connect;
 
 use super::link::{Answer, Phase};
 use super::session::{Micros, Session, Will};
-use super::{Oracle, PUBREL_ORDER_IS_LOST, PUBREL_WAITS_FOR_ROOM};
+use super::{Oracle, PUBREL_ORDER_IS_LOST};
 
 pub(super) const SECOND: Micros = 1_000_000;
 
@@ -77,9 +77,6 @@ impl Oracle {
         if !PUBREL_ORDER_IS_LOST {
             released.sort_unstable();
         }
-        let published = session.inflight.len() - released.len();
-        link.late_pubrels =
-            PUBREL_WAITS_FOR_ROOM && published > link.receive_maximum.min(self.setup.inflight.into());
         link.answers.extend(released.into_iter().map(|(_, id)| Answer::PubRel { id }));
         self.excuse_too_large(client);
         self.excuse_all_shared();
@@ -97,8 +94,6 @@ impl Oracle {
         let now = self.now;
         let Some(session) = &mut self.sessions[client] else { return };
         session.link = None;
-        // They are not kept for a client that is away (README).
-        session.due.retain(|due| due.form.qos > 0 || keeps_qos0);
         let ends = (session.expiry < u32::MAX).then(|| now + Micros::from(session.expiry) * SECOND);
         session.ends = ends;
         if let Some(will) = &mut session.will {
@@ -108,6 +103,10 @@ impl Oracle {
         }
         self.leaves_groups(client);
         self.pass_time(now);
+        // They are not kept for a client that is away (README), but may have taken the place of its own will.
+        if let Some(session) = &mut self.sessions[client] {
+            session.due.retain(|due| due.form.qos > 0 || keeps_qos0);
+        }
     }
 
     /// The session is over: what it was to get is not owed any more, and its will is published if that is still to be.

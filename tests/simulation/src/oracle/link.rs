@@ -25,8 +25,6 @@ pub(super) struct Link {
     /// Topics by alias, from the client and to it.
     pub(super) aliases_in: BTreeMap<u16, String>,
     pub(super) aliases_out: BTreeMap<u16, String>,
-    /// PUBRELs of an earlier connection may come late: see [`PUBREL_WAITS_FOR_ROOM`](super::PUBREL_WAITS_FOR_ROOM).
-    pub(super) late_pubrels: bool,
     /// The latest message sent on this connection, again or not.
     pub(super) latest: Latest,
     pub(super) closed: bool,
@@ -87,7 +85,6 @@ impl Link {
             maximum_packet_size: usize::MAX,
             aliases_in: BTreeMap::new(),
             aliases_out: BTreeMap::new(),
-            late_pubrels: false,
             latest: Latest::default(),
             closed: false,
         }
@@ -101,11 +98,7 @@ impl Link {
     /// The broker has sent this answer: each kind comes in the order of the questions.
     pub(super) fn answered(&mut self, packet: &Packet<'_>) -> Result<Answer, String> {
         let kind = packet.packet_type();
-        let same = |answer: &Answer| match (answer, packet) {
-            (Answer::PubRel { id }, Packet::PubRel(ack)) if self.late_pubrels => ack.packet_id.get() == *id,
-            _ => answer.kind() == kind,
-        };
-        let Some(at) = self.answers.iter().position(same) else {
+        let Some(at) = self.answers.iter().position(|answer| answer.kind() == kind) else {
             return Err(format!("{}: nobody has asked for it", describe(packet)));
         };
         let answer = self.answers.remove(at);

@@ -22,10 +22,6 @@ use self::link::{Link, Phase};
 use self::session::{Message, Micros, Session};
 use crate::op::Setup;
 
-/// KNOWN DEFECT, so not asked for. A PUBREL that is sent again after a reconnect must not wait for room in the Receive
-/// Maximum [MQTT-3.3.4-10], [MQTT-4.9.0-3]; the broker lets it wait behind a PUBLISH that has none.
-const PUBREL_WAITS_FOR_ROOM: bool = true;
-
 /// KNOWN DEVIATION, so not asked for. After a reconnect PUBRELs must come in the order of the PUBRECs [MQTT-4.6.0-4]; the
 /// broker sends them in the order in which the messages were sent. Seen only by clients that answer out of order, which breaks
 /// [MQTT-4.6.0-3].

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use columba_testkit::World;
 
-use super::link::{Answer, Link, Phase};
+use super::link::{Link, Phase};
 use super::session::Session;
 use super::{Oracle, Outcome};
 
@@ -35,13 +35,10 @@ impl Oracle {
 
     fn settled_session(&self, session: &Session, number: usize) -> Outcome {
         let link = &self.links[number];
-        let has_room = self.has_room(session, link);
-        let may_wait =
-            |answer: &&Answer| link.late_pubrels && !has_room && matches!(answer, Answer::PubRel { .. });
-        if let Some(answer) = link.answers.iter().find(|answer| !may_wait(answer)) {
+        if let Some(answer) = link.answers.first() {
             return Err(format!("the broker has not answered: {answer:?}"));
         }
-        if !has_room {
+        if !self.has_room(session, link) {
             return Ok(());
         }
         let not_again = session
