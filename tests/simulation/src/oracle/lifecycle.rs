@@ -94,6 +94,8 @@ impl Oracle {
         let now = self.now;
         let Some(session) = &mut self.sessions[client] else { return };
         session.link = None;
+        // They are not kept for a client that is away (README).
+        session.due.retain(|due| due.form.qos > 0 || keeps_qos0);
         let ends = (session.expiry < u32::MAX).then(|| now + Micros::from(session.expiry) * SECOND);
         session.ends = ends;
         if let Some(will) = &mut session.will {
@@ -103,10 +105,6 @@ impl Oracle {
         }
         self.leaves_groups(client);
         self.pass_time(now);
-        // They are not kept for a client that is away (README), but may have taken the place of its own will.
-        if let Some(session) = &mut self.sessions[client] {
-            session.due.retain(|due| due.form.qos > 0 || keeps_qos0);
-        }
     }
 
     /// The session is over: what it was to get is not owed any more, and its will is published if that is still to be.
