@@ -150,7 +150,13 @@ impl Oracle {
             })
         };
         let now = self.now;
-        let fresh = |message: &Message| expiry_fits(message, session.version, now, publish).is_ok();
+        // One that was published twice, as at least once allows, looks the same to who is told of no expiry: nobody knows which
+        // of them another member has.
+        let has_twin =
+            |message: &Message| self.firsts.get(&message.payload).is_some_and(|(_, times)| *times > 1);
+        let fresh = |message: &Message| {
+            has_twin(message) || expiry_fits(message, session.version, now, publish).is_ok()
+        };
         let members = candidates().filter(|(_, shared)| {
             let subscription = session.subscription(&shared.share);
             subscription.is_some_and(|it| fits_shared(it, &shared.message, session.version, publish))

@@ -41,8 +41,8 @@ pub(crate) struct Oracle {
     retained: BTreeMap<String, Rc<Message>>,
     /// Messages for shared subscriptions that are not finished.
     shared: Vec<Shared>,
-    /// When which payload was accepted first.
-    firsts: BTreeMap<Vec<u8>, u64>,
+    /// When which payload was accepted first, and how often it was.
+    firsts: BTreeMap<Vec<u8>, (u64, usize)>,
     /// Counts whatever needs an order.
     order: u64,
     /// A digest of everything that has passed.

@@ -26,9 +26,11 @@ impl Oracle {
         expiry: Option<u32>,
     ) -> bool {
         let order = self.next_order();
+        let (first, times) = self.firsts.entry(payload.to_vec()).or_insert((order, 0));
+        *times += 1;
         let message = Rc::new(Message {
             order,
-            first: *self.firsts.entry(payload.to_vec()).or_insert(order),
+            first: *first,
             topic: topic.to_owned(),
             payload: payload.to_vec(),
             publisher,
