@@ -9,8 +9,6 @@ use columba_core::codec::{ConnAck, Connect, FixedHeader, Packet, PacketType, Pub
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     entries: BTreeMap<u16, Exchange>,
-    /// It is the one that was there before.
-    pub(crate) is_old: bool,
     /// Exchanges may have ended without a word: handed to another member of a group, or too large to be sent again.
     pub(crate) may_forget: bool,
 }
@@ -36,6 +34,8 @@ pub(crate) struct Conversation {
     /// A refusal or DISCONNECT was sent.
     over: bool,
     clean_start: bool,
+    /// It goes on with a session that was there. Kept here, as CONNACK may be taken when another has that session already.
+    pub(crate) resumes: bool,
     method: bool,
     maximum_packet_size: Option<usize>,
     pub(crate) receive_maximum: usize,
@@ -113,6 +113,7 @@ impl Conversation {
             connected: false,
             over: false,
             clean_start: false,
+            resumes: false,
             method: false,
             maximum_packet_size: None,
             receive_maximum: 65_535,
@@ -223,7 +224,7 @@ impl Conversation {
             assert!(bytes.len() <= maximum, "larger than {maximum}: {packet:?}");
         }
         match &packet {
-            Packet::ConnAck(ack) => self.connack(ack, session),
+            Packet::ConnAck(ack) => self.connack(ack),
             Packet::Auth(_) => assert!(self.method, "AUTH to a client without authentication method"),
             _ => {
                 assert!(self.connected, "before CONNACK: {packet:?}");
@@ -233,16 +234,16 @@ impl Conversation {
         packet
     }
 
-    fn connack(&mut self, ack: &ConnAck<'_>, session: &Session) {
+    fn connack(&mut self, ack: &ConnAck<'_>) {
         assert!(!self.connected, "a second CONNACK");
         assert!(self.version.is_some() || ack.reason.is_error(), "accepted without CONNECT");
         self.over = ack.reason.is_error();
         self.connected = !self.over;
         // 3.1 does not say.
         let says = self.version > Some(Version::V3_1);
-        let is_present = self.connected && session.is_old && says;
-        assert_eq!(ack.session_present, is_present, "{ack:?} {session:?}");
-        assert!(!(self.connected && self.clean_start && session.is_old), "a session for a clean start");
+        let is_present = self.connected && self.resumes && says;
+        assert_eq!(ack.session_present, is_present, "{ack:?}");
+        assert!(!(self.connected && self.clean_start && self.resumes), "a session for a clean start");
     }
 
     fn sent_online(&mut self, packet: &Packet<'_>, session: &mut Session) {

@@ -269,8 +269,8 @@ impl World {
                     if !session_present {
                         *session = Session::default();
                     }
-                    session.is_old = session_present;
                     session.restart();
+                    self.links[at].conversation.resumes = session_present;
                 }
                 Event::SessionEnded { client_id, .. } => {
                     let ended = self.sessions.remove(&*client_id);
