@@ -165,13 +165,14 @@ impl Oracle {
         // Of messages that look the same rather the one with that time left, one that must come, and one that was not
         // sent yet.
         let said = publish.properties.message_expiry.map(Micros::from);
-        let member = members.min_by_key(|(_, Shared { message, sent, excused, .. })| {
-            let left = message.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND));
-            (left != said, *excused, !sent.is_empty())
-        });
+        let rank = |(_, shared): &(usize, &Shared)| {
+            let left = shared.message.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND));
+            (left != said, shared.excused, !shared.sent.is_empty())
+        };
+        let member = members.min_by_key(rank);
         // What was handed to it before the subscription changed or ended may come still, and look otherwise.
         let former = || {
-            candidates().find(|(_, shared)| {
+            let handed = candidates().filter(|(_, shared)| {
                 let was = |former: &Former| {
                     let has_id = session.version < Version::V5 || former.id.into_iter().eq(ids(publish));
                     former.filter == shared.share && former.until > shared.message.first && has_id
@@ -179,7 +180,8 @@ impl Oracle {
                 session.former_shares.iter().any(was)
                     && publish.qos as u8 <= shared.message.qos
                     && fresh(&shared.message)
-            })
+            });
+            handed.min_by_key(rank)
         };
         let (at, _) = member.or_else(former)?;
         let shared = &mut self.shared[at];
