@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             run.step("programs", "what the tests run is installed", install::all);
             interop(&mut run, rest);
         }
-        "conformance" => return run::show(conformance().args(rest)),
+        "conformance" => return run::show(conformance().arg("--table").args(rest)),
         "simulate" => return run::show(simulation().args(rest)),
         "fuzz" => {
             let Ok(seconds) = rest.first().map_or(Ok(60), |seconds| seconds.parse()) else {
