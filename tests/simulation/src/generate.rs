@@ -3,7 +3,7 @@
 use columba_testkit::Version;
 use columba_testkit::codec::RetainHandling;
 
-use crate::op::{Answer, Connect, Filter, Op, Publish, Script, Setup, Will};
+use crate::op::{Answer, Connect, Fault, Filter, LONGEST_DELAY, Op, Publish, Script, Setup, Will};
 use crate::rng::Rng;
 
 const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "b", "b/c", "a//b", "$x/y", "s/1"];
@@ -35,6 +35,7 @@ struct Theme {
     expiries: bool,
     limits: bool,
     chunks: bool,
+    faults: bool,
     keep_alive: bool,
 }
 
@@ -99,6 +100,7 @@ fn theme(rng: &mut Rng) -> Theme {
         expiries: rng.one_in(3),
         limits: rng.one_in(3),
         chunks: rng.one_in(4),
+        faults: rng.one_in(4),
         keep_alive: rng.one_in(6),
     }
 }
@@ -161,8 +163,25 @@ impl Generator {
             10 => Op::Resume { client },
             11 => Op::Kick { client },
             12 => Op::Advance { ms: self.rng.pick(&[1, 10, 300, 1000, 1500, 2000, 5000, 10_000, 60_000]) },
+            _ if self.theme.faults && self.rng.one_in(2) => self.fault(),
             _ if self.rng.one_in(2) => Op::Ping { client },
             _ => Op::Compare,
+        }
+    }
+
+    fn fault(&mut self) -> Op {
+        let rng = &mut self.rng;
+        let faults = [
+            Fault::LoseAnswers,
+            Fault::LoseMessages,
+            Fault::Delay(1),
+            Fault::Delay(LONGEST_DELAY),
+            Fault::Split,
+        ];
+        let what = rng.pick(&faults);
+        match rng.pick(&[0, 1, 1, 2, 3]) {
+            0 => Op::ClearFaults,
+            every => Op::Fault { what, from_broker: what == Fault::LoseMessages || rng.one_in(2), every },
         }
     }
 

@@ -68,6 +68,10 @@ pub(crate) enum Op {
     Ping { client: usize },
     /// The broker's owner disconnects the client.
     Kick { client: usize },
+    /// From here on this happens to packets on their way.
+    Fault { what: Fault, from_broker: bool, every: u64 },
+    /// Nothing happens to packets any more.
+    ClearFaults,
     /// Time passes.
     Advance { ms: u64 },
     /// The retained messages and sessions of the broker are compared with those of the model.
@@ -133,6 +137,23 @@ pub(crate) struct Filter {
     pub(crate) retain_handling: RetainHandling,
 }
 
+/// What happens to packets on their way. What comes from clients is lost only where that leaves no gap in what they have said
+/// of themselves: a PUBLISH may set an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// PUBACK, PUBREC, PUBREL and PUBCOMP do not come.
+    LoseAnswers,
+    /// PUBLISH does not come; from the broker only.
+    LoseMessages,
+    /// Packets come so many milliseconds late.
+    Delay(u64),
+    /// Packets come in single bytes.
+    Split,
+}
+
+/// The longest delay of a fault, in milliseconds.
+pub(crate) const LONGEST_DELAY: u64 = 2_000;
+
 /// How a client acknowledges messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -161,7 +182,7 @@ impl Op {
             | Self::Resume { client }
             | Self::Ping { client }
             | Self::Kick { client } => Some(*client),
-            Self::Advance { .. } | Self::Compare => None,
+            Self::Fault { .. } | Self::ClearFaults | Self::Advance { .. } | Self::Compare => None,
         }
     }
 }

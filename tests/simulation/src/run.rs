@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use columba_testkit::codec::PacketType;
 use columba_testkit::columba::FullQueue;
-use columba_testkit::{ReasonCode, World};
+use columba_testkit::{ReasonCode, World, on_any};
 
 use crate::agent::Agent;
-use crate::op::{Answer, Op, Script};
+use crate::op::{Answer, Fault, LONGEST_DELAY, Op, Script};
 use crate::oracle::{Oracle, Outcome};
 
 /// What came of a workload.
@@ -45,6 +46,8 @@ struct Player {
     stalled: BTreeSet<usize>,
     /// How long something can be under way.
     latency: Duration,
+    /// The same without faults.
+    own_latency: Duration,
 }
 
 /// Rounds of reading and answering after which everything has come to rest; scripts are not long enough for more.
@@ -79,6 +82,10 @@ pub fn run(script: &Script, transcript: bool) -> Report {
     Report { operations: script.ops.len() as u64, digest: digest.take(), failure }
 }
 
+fn is_answer(packet: PacketType) -> bool {
+    matches!(packet, PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp)
+}
+
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
@@ -110,6 +117,7 @@ impl Player {
             links: 0,
             stalled: BTreeSet::new(),
             latency: Duration::from_millis(to.into()),
+            own_latency: Duration::from_millis(to.into()),
         }
     }
 
@@ -154,6 +162,23 @@ impl Player {
             &Op::Ping { client } => agents[client].ping(),
             &Op::Kick { client } => return self.kick(client),
             &Op::Advance { ms } => return self.advance(Duration::from_millis(ms)),
+            &Op::Fault { what, from_broker, every } => {
+                let rule = if from_broker { on_any().from_broker() } else { on_any().from_client() };
+                world.fault(match what {
+                    Fault::LoseAnswers => {
+                        rule.matching(|packet| is_answer(packet.packet_type())).every(every).lose()
+                    }
+                    Fault::LoseMessages => rule
+                        .matching(|packet| packet.packet_type() == PacketType::Publish)
+                        .every(every)
+                        .lose(),
+                    Fault::Delay(ms) => rule.every(every).delay(Duration::from_millis(ms)),
+                    Fault::Split => rule.every(every).split(),
+                });
+                // From here on something may be under way for longer.
+                self.latency = self.own_latency + Duration::from_millis(LONGEST_DELAY);
+            }
+            Op::ClearFaults => world.clear_faults(),
             Op::Compare => {
                 self.look()?;
                 return self.oracle.compare(&self.world);
@@ -220,6 +245,7 @@ impl Player {
 
     /// Heals everything, lets everything come to rest and asks for the accounts.
     fn finish(&mut self) -> Outcome {
+        self.world.clear_faults();
         for agent in &mut self.agents {
             agent.cut_forgotten();
             if let Some(link) = agent.stall(false) {
