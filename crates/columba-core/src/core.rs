@@ -59,6 +59,8 @@ pub struct Core {
     pub(crate) scratch: Scratch,
     /// What the call under way has cost so far, in units of a delivery.
     pub(crate) work: usize,
+    /// Messages that have expired since the start; wraps.
+    pub(crate) expiries: u32,
     /// Connections to be closed because their queue overflowed, with their sessions.
     pub(crate) overflowed: Vec<(u32, u32)>,
     /// Buffers for the control packets of connections that have none at the moment.
@@ -140,6 +142,7 @@ impl Core {
             reported_store_full: false,
             scratch: Scratch::default(),
             work: 0,
+            expiries: 0,
             overflowed: Vec::new(),
             spare: Vec::new(),
         }

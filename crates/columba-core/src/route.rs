@@ -1,5 +1,7 @@
 //! From one message to those who get it: matching, merging, queueing, retaining.
 
+use std::time::Duration;
+
 use columba_codec::{QoS, ReasonCode, SubscriptionId, TopicName};
 use smallvec::SmallVec;
 
@@ -35,6 +37,11 @@ struct Match {
     group: Option<GroupKey>,
 }
 
+/// How long a full queue is not looked through again for each message that waits there: thousands of times as long as
+/// looking takes.
+const PURGE_PAUSE: Duration = Duration::from_micros(10);
+/// The longest of these pauses.
+const LONGEST_PURGE_PAUSE: Duration = Duration::from_secs(1);
 /// What a retained message that waits for a new subscriber is counted with: the place in the queue.
 const REPLAY_SIZE: usize = 32;
 
@@ -189,13 +196,16 @@ impl Core {
         false
     }
 
-    /// Takes expired messages out of a queue, at most once a second: a full queue is met by every message.
+    /// Takes expired messages out of a queue. A full queue is met by every message, so it is looked through only where
+    /// something has expired since, and a long one seldom.
     fn drop_expired(&mut self, session: u32) {
         let queue = &mut self.sessions[session].queue;
-        if queue.purge_from > self.now {
+        if queue.purged == self.expiries || queue.purge_from > self.now {
             return;
         }
-        queue.purge_from = self.now.plus_secs(1);
+        queue.purged = self.expiries;
+        queue.purge_from =
+            self.now + PURGE_PAUSE.saturating_mul(queue.waiting.len() as u32).min(LONGEST_PURGE_PAUSE);
         let messages = &self.messages;
         let expired = |delivery: &Delivery| messages.get(delivery.message).is_expired();
         if !self.sessions[session].queue.waiting.iter().any(expired) {
@@ -425,6 +435,7 @@ impl Core {
 
     /// A message's expiry is due.
     pub(crate) fn message_due(&mut self, id: MessageId) {
+        self.expiries = self.expiries.wrapping_add(1);
         if self.messages.get(id).retained {
             // One reference is held over the removal, so that the message is there to be marked.
             self.messages.acquire(id);

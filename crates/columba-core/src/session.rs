@@ -59,6 +59,8 @@ pub(crate) struct Queue {
     pub(crate) bytes: usize,
     /// Expired messages are not looked for before.
     pub(crate) purge_from: Time,
+    /// The broker's count of expiries when they were last looked for.
+    pub(crate) purged: u32,
     /// A drop has been reported since the queue was last empty.
     pub(crate) reported_full: bool,
 }

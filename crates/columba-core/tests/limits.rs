@@ -1,6 +1,7 @@
 //! Every limit, at the limit and one past it; and what happens to messages that there is no room for.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use columba_core::codec::PacketType::{PubAck, PubRel};
@@ -473,6 +474,21 @@ fn expired_messages_make_room() {
         slow.resume();
         assert_eq!(slow.messages(), ["t=stays", "t=new", "t=newer"]);
     }
+}
+
+/// Also when it was looked for a moment before and nothing had expired.
+#[test]
+fn expired_messages_make_room_at_once() {
+    let world = World::with(|config| config.limits.queued_messages = 1);
+    let slow = slow(&world, V5);
+    let publisher = world.connect("p", V5, |_| ());
+    publisher.publish_with("t", 1, "goes", |publish| publish.properties.message_expiry = Some(10));
+    world.advance_by(Duration::from_millis(9_999));
+    publisher.publish("t", 1, "finds no room");
+    world.advance_by(Duration::from_millis(1));
+    publisher.publish("t", 1, "finds room");
+    slow.resume();
+    assert_eq!(slow.messages(), ["t=finds room"]);
 }
 
 /// Counted with what is in flight.

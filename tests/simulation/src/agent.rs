@@ -252,10 +252,13 @@ impl Agent {
         }
     }
 
-    /// Takes what has come; false if that is nothing.
-    pub(crate) fn read(&mut self) -> bool {
+    /// Takes what has come, after `before`; false if that is nothing.
+    pub(crate) fn read(&mut self, before: impl Fn()) -> bool {
         let mut busy = false;
         while let Some(received) = self.next() {
+            if !busy {
+                before();
+            }
             busy = true;
             self.take(&received.packet());
         }

@@ -218,11 +218,8 @@ impl Player {
         for _ in 0..MOST_ROUNDS {
             let mut again = false;
             for agent in &mut self.agents {
-                if agent.read() {
-                    again = true;
-                    // No two clients at one instant, either.
-                    self.world.advance(Duration::from_micros(1));
-                }
+                // No two clients at one instant, either.
+                again |= agent.read(|| self.world.advance(Duration::from_micros(1)));
             }
             busy |= again | self.look()?;
             if !again {
