@@ -19,7 +19,6 @@ mod client_id;
 mod client_limits;
 mod connack;
 mod connect;
-mod example;
 mod fixed_header;
 mod keep_alive;
 mod packet_ids;
@@ -62,7 +61,6 @@ use suite::{Outcome, Run, Venue};
 
 /// All tests, by module.
 const TESTS: &[&[Group]] = &[
-    example::TESTS,
     subscribe::TESTS,
     unsubscribe::TESTS,
     ping::TESTS,

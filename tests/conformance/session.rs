@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Group] = &[
     tests!(ALL =>
         a_session_keeps_its_subscriptions,
         a_session_keeps_messages_that_come_meanwhile,
+        a_session_that_is_cut_off_keeps_what_comes_meanwhile,
         a_session_keeps_what_is_not_acknowledged_at_qos_1,
         a_session_keeps_what_is_not_acknowledged_at_qos_2,
         a_session_keeps_what_is_half_acknowledged_at_qos_2,
@@ -63,6 +64,15 @@ fn a_session_keeps_messages_that_come_meanwhile(stage: &Stage) {
         delivered(&client, &format!("PUBLISH session/meanwhile=x q{qos} #n"));
     }
     client.expect_nothing();
+}
+
+/// [MQTT-4.1.0-1 of 3.1.1]
+fn a_session_that_is_cut_off_keeps_what_comes_meanwhile(stage: &Stage) {
+    let client = stage.connect("a", persistent);
+    client.subscribe("kept/meanwhile", 1);
+    client.drop_link();
+    stage.connect("b", |_| ()).publish("kept/meanwhile", 1, "x");
+    stage.connect("a", persistent).expect_all(&["PUBLISH kept/meanwhile=x q1 #1"]);
 }
 
 /// [MQTT-4.1.0-1 of 3.1.1]

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use columba_testkit::codec::{Connect, Packet, PacketId, SubscriptionOptions};
 use columba_testkit::{Client, ReasonCode, Received, level, persistent};
 
+use crate::raw::{field, packet};
 use crate::stage::Stage;
 
 /// What a broker may say when it ends a connection over a packet that cannot be read.
@@ -41,43 +42,21 @@ pub(crate) fn lasting_with(stage: &Stage, id: &str, adjust: impl FnOnce(&mut Con
     })
 }
 
-/// A packet from its first byte and what follows the length.
-pub(crate) fn raw(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    let mut length = body.len();
-    loop {
-        let more = u8::from(length > 127) << 7;
-        bytes.push((length % 128) as u8 | more);
-        length /= 128;
-        if length == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// Text or anything else with its length before it.
-pub(crate) fn prefixed(text: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(text.len()).expect("it fits").to_be_bytes();
-    [&length, text].concat()
-}
-
 /// PUBLISH at QoS 0, whatever its topic is made of.
 pub(crate) fn raw_publish(stage: &Stage, topic: &[u8]) -> Vec<u8> {
-    raw(0x30, &[&prefixed(topic), no_properties(stage), b"x"].concat())
+    packet(0x30, &[&field(topic), no_properties(stage), b"x"].concat())
 }
 
 /// SUBSCRIBE with this first byte, packet identifier and pairs of filter and options.
 pub(crate) fn raw_subscribe(stage: &Stage, first: u8, id: u16, pairs: &[(&[u8], u8)]) -> Vec<u8> {
-    let pairs = pairs.iter().map(|(filter, options)| [&prefixed(filter)[..], &[*options]].concat());
-    raw(first, &[&id.to_be_bytes(), no_properties(stage), &pairs.collect::<Vec<_>>().concat()].concat())
+    let pairs = pairs.iter().map(|(filter, options)| [&field(filter)[..], &[*options]].concat());
+    packet(first, &[&id.to_be_bytes(), no_properties(stage), &pairs.collect::<Vec<_>>().concat()].concat())
 }
 
 /// UNSUBSCRIBE with this first byte, packet identifier and filters.
 pub(crate) fn raw_unsubscribe(stage: &Stage, first: u8, id: u16, filters: &[&[u8]]) -> Vec<u8> {
-    let filters = filters.iter().map(|filter| prefixed(filter)).collect::<Vec<_>>();
-    raw(first, &[&id.to_be_bytes(), no_properties(stage), &filters.concat()].concat())
+    let filters = filters.iter().map(|filter| field(filter)).collect::<Vec<_>>();
+    packet(first, &[&id.to_be_bytes(), no_properties(stage), &filters.concat()].concat())
 }
 
 fn no_properties(stage: &Stage) -> &'static [u8] {

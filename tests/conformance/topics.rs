@@ -3,10 +3,11 @@
 use columba_testkit::Version;
 use columba_testkit::codec::{Packet, SubscriptionOptions};
 
+use crate::raw::{field, packet};
 use crate::stage::{Group, Stage, tests};
 use crate::steps::{
-    EITHER_ERROR, at, codes_of, ends_over, filter_is_refused, is_refused, prefixed, raw, raw_publish,
-    raw_subscribe, raw_unsubscribe,
+    EITHER_ERROR, at, codes_of, ends_over, filter_is_refused, is_refused, raw_publish, raw_subscribe,
+    raw_unsubscribe,
 };
 
 pub(crate) const TESTS: &[Group] = &[
@@ -409,5 +410,5 @@ fn connect_with_will(stage: &Stage, topic: &[u8]) -> Vec<u8> {
         Version::V5 => b"\x00\x04MQTT\x05\x06\x00\x00\x00",
     };
     let properties: &[u8] = if stage.is_v5() { &[0] } else { &[] };
-    raw(0x10, &[head, &prefixed(b"breaker"), properties, &prefixed(topic), &prefixed(b"will")].concat())
+    packet(0x10, &[head, &field(b"breaker"), properties, &field(topic), &field(b"will")].concat())
 }

@@ -491,6 +491,32 @@ fn expired_messages_make_room_at_once() {
     assert_eq!(slow.messages(), ["t=finds room"]);
 }
 
+/// But a long queue is not looked through for every message: 10 microseconds pass for each that waits.
+#[test]
+fn a_long_queue_is_seldom_looked_through_for_expired_messages() {
+    let world = World::with(|config| config.limits.queued_messages = 100);
+    let slow = slow(&world, V5);
+    let publisher = world.connect("p", V5, |_| ());
+    let expiring = || {
+        publisher.publish_with("t", 1, "goes", |publish| publish.properties.message_expiry = Some(10));
+    };
+    expiring();
+    world.advance_by(Duration::from_micros(999));
+    expiring();
+    (0..98).for_each(|_| publisher.publish("t", 1, "stays"));
+    world.advance_by(Duration::from_micros(9_999_001));
+    publisher.publish("t", 1, "finds room");
+    // The second has expired when less than 100 times 10 microseconds have passed.
+    world.advance_by(Duration::from_micros(999));
+    publisher.publish("t", 1, "finds none");
+    world.advance_by(Duration::from_micros(1));
+    publisher.publish("t", 1, "finds room again");
+    slow.resume();
+    let messages = slow.messages();
+    assert_eq!(messages.len(), 100);
+    assert_eq!(messages[98..], ["t=finds room", "t=finds room again"]);
+}
+
 /// Counted with what is in flight.
 #[test]
 fn queued_bytes() {

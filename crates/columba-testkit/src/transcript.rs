@@ -176,16 +176,9 @@ impl Transcript {
     }
 
     /// Adds an entry for each packet in `bytes`, and for the rest.
-    pub(crate) fn add_packets(&self, mut bytes: &[u8], mut entry: impl FnMut(&[u8]) -> Entry) {
-        if self.is_off() {
-            return;
-        }
-        while !bytes.is_empty() {
-            let header = FixedHeader::read(bytes, usize::MAX).ok().flatten();
-            let total = header.map_or(bytes.len(), |header| header.total()).min(bytes.len());
-            let (packet, rest) = bytes.split_at(total);
-            self.add(entry(packet));
-            bytes = rest;
+    pub(crate) fn add_packets(&self, bytes: &[u8], entry: impl Fn(&[u8]) -> Entry) {
+        if !self.is_off() {
+            each_packet(bytes, |packet| self.add(entry(packet)));
         }
     }
 
@@ -253,6 +246,17 @@ impl fmt::Display for Transcript {
     /// All of it, one line each, in columns: seconds, client, direction, packet, fate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(&self.log(), 0))
+    }
+}
+
+/// Calls `f` with each whole packet, and with the rest.
+pub(crate) fn each_packet(mut bytes: &[u8], mut f: impl FnMut(&[u8])) {
+    while !bytes.is_empty() {
+        let header = FixedHeader::read(bytes, usize::MAX).ok().flatten();
+        let total = header.map_or(bytes.len(), |header| header.total()).min(bytes.len());
+        let (packet, rest) = bytes.split_at(total);
+        f(packet);
+        bytes = rest;
     }
 }
 

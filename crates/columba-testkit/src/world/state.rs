@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use columba::codec::{Connect, FixedHeader, Packet, Publish};
 use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
 use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Verdict, Version};
@@ -15,7 +15,7 @@ use crate::expect::{Condition, View};
 use crate::line::{Cargo, Line};
 use crate::net::Net;
 use crate::rng::Rng;
-use crate::transcript::{Direction, Transcript};
+use crate::transcript::{Direction, Transcript, each_packet};
 
 /// Not zero: nothing may take the start for a special time.
 const START: Time = Time::from_secs(1000);
@@ -504,16 +504,6 @@ impl State {
             }
         }
         self.cut(link);
-    }
-}
-
-/// Calls `f` with each whole packet, and with the rest.
-fn each_packet(mut bytes: &[u8], mut f: impl FnMut(&[u8])) {
-    while !bytes.is_empty() {
-        let header = FixedHeader::read(bytes, usize::MAX).ok().flatten();
-        let total = header.map_or(bytes.len(), |header| header.total()).min(bytes.len());
-        f(&bytes[..total]);
-        bytes.advance(total);
     }
 }
 
