@@ -55,7 +55,7 @@ pub(crate) fn raw_subscribe(stage: &Stage, first: u8, id: u16, pairs: &[(&[u8], 
 
 /// UNSUBSCRIBE with this first byte, packet identifier and filters.
 pub(crate) fn raw_unsubscribe(stage: &Stage, first: u8, id: u16, filters: &[&[u8]]) -> Vec<u8> {
-    let filters = filters.iter().map(|filter| field(filter)).collect::<Vec<_>>();
+    let filters = filters.iter().map(field).collect::<Vec<_>>();
     packet(first, &[&id.to_be_bytes(), no_properties(stage), &filters.concat()].concat())
 }
 
