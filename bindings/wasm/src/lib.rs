@@ -1,4 +1,19 @@
 //! The broker for JavaScript: `columba-core` driven from a tab, a worker or Node. What decides anything about MQTT is in
 //! the core; what has the shape of one host's object is in the JavaScript beside this crate.
 
-pub mod value;
+mod broker;
+mod events;
+mod fault;
+mod inspect;
+mod options;
+mod value;
+
+pub use broker::RawBroker;
+pub use fault::RawFault;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[wasm_bindgen(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}

@@ -106,3 +106,8 @@ pub(crate) fn list(object: &JsValue, name: &str) -> Result<Vec<JsValue>, JsError
 pub(crate) fn wrong(name: &str, what: &str) -> JsError {
     JsError::new(&format!("{name} has to be {what}"))
 }
+
+/// Only `true` itself: a promise, say, is no answer.
+pub(crate) fn is_true(value: &JsValue) -> bool {
+    value.as_bool() == Some(true)
+}
