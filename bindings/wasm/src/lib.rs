@@ -6,6 +6,7 @@ mod events;
 mod fault;
 mod inspect;
 mod options;
+mod packets;
 mod value;
 
 pub use broker::RawBroker;

@@ -1,5 +1,8 @@
 //! Plain JavaScript objects: reading fields with errors that name them, and writing. Knows nothing of MQTT.
 
+// JavaScript has one kind of number. What is cast is in range, or checked.
+#![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
+
 use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsError, JsValue};
 
