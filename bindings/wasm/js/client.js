@@ -136,7 +136,8 @@ export class Client {
 
   #gone(reason) {
     this.#socket = undefined;
-    this.#raw.closed(this.#now(), reason);
+    this.#raw.closed(this.#now());
+    this.#lastWords = reason;
     this.#work();
   }
 
@@ -147,7 +148,7 @@ export class Client {
     try {
       for (let isMore = true; isMore; ) {
         isMore = false;
-        for (let bytes; this.#socket?.readyState === 1 && (bytes = this.#raw.transmit()); ) {
+        for (let bytes; this.#socket?.readyState === 1 && (bytes = this.#raw.transmit(this.#now())); ) {
           isMore = true;
           this.#socket.send(bytes);
         }
