@@ -101,10 +101,16 @@
 //! ```
 //!
 //! In a world every packet that a broker sends is also held against what MQTT allows, whatever the test is about.
+//!
+//! # Without sockets
+//!
+//! All that needs sockets, threads or an executor is behind the feature `sockets`, which is on by default: [`TestBroker`] and
+//! scripted clients over TCP and WebSocket. What is left is the world, and for programs that move bytes themselves, in a
+//! browser, say, the faults: a [`Net`] has them and the transcript, and a [`Line`] is a connection on which they happen.
 
+#[cfg(feature = "sockets")]
 mod broker;
 mod client;
-
 mod expect;
 mod export;
 mod fault;
@@ -113,16 +119,20 @@ mod net;
 mod promises;
 mod received;
 mod rng;
+#[cfg(feature = "sockets")]
 mod sockets;
 mod transcript;
 mod wire;
 mod words;
 mod world;
 
+#[cfg(feature = "sockets")]
 pub use columba;
-pub use columba::codec;
-pub use columba::{QoS, ReasonCode, Version};
+pub use columba_codec as codec;
+pub use columba_codec::{QoS, ReasonCode, Version};
+pub use columba_core as core;
 
+#[cfg(feature = "sockets")]
 pub use crate::broker::{Expectation, TestBroker, TestBrokerBuilder};
 pub use crate::client::{Client, level, name};
 pub use crate::expect::{
@@ -130,14 +140,14 @@ pub use crate::expect::{
     disconnected, published, sequence, session, subscribed,
 };
 pub use crate::fault::{Exchange, Fault, Rule, on, on_any};
-pub use crate::net::FaultHandle;
+pub use crate::line::{Cargo, Line, PublishError};
+pub use crate::net::{FaultHandle, Net};
 pub use crate::received::Received;
 pub use crate::transcript::{Direction, Entry, Transcript, What};
 pub use crate::words::describe;
 pub use crate::world::{Edge, EdgeEvent, SimulatedBroker, World, WorldOptions};
 
-use columba::TopicName;
-use columba::codec::{Connect, MessageProperties, Will};
+use columba_codec::{Connect, MessageProperties, TopicName, Will};
 
 /// For CONNECT: the session is to last, in MQTT 5 for an hour after the connection.
 pub fn persistent(connect: &mut Connect<'_>) {
