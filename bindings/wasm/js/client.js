@@ -28,6 +28,8 @@ export class Client {
   #connecting;
   #timer;
   #isFlushing = false;
+  // Why the transport went, where that is known better than the protocol knows it.
+  #words;
 
   constructor(options = {}) {
     const { clock = realClock, ...given } = options;
@@ -136,9 +138,10 @@ export class Client {
 
   #gone(reason) {
     this.#socket = undefined;
+    this.#words = reason;
     this.#raw.closed(this.#now());
-    this.#lastWords = reason;
     this.#work();
+    this.#words = undefined;
   }
 
   /** Sends and tells what there is to send and to tell. A listener may call the client again; that joins in. */
@@ -182,7 +185,8 @@ export class Client {
         this.#connecting = undefined;
         return this.#emit('connected', values[0]);
       case 'disconnected': {
-        const [reason, packet, reasonCode] = values;
+        const [said, packet, reasonCode] = values;
+        const reason = packet ? said : (this.#words ?? said);
         this.#connecting?.reject(new ReasonError(reasonCode ?? 0x80, reason));
         this.#connecting = undefined;
         const socket = this.#socket;

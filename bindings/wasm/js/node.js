@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import streams from 'node:stream';
+import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 import { Broker as CoreBroker } from './broker.js';
@@ -236,14 +236,12 @@ async function webSocketServer() {
   }
 }
 
-/** Two streams, each of which reads what the other is written. */
+/** Two streams, each of which reads what the other is written, and ends with it; Node's own pair does not do the latter. */
 function pair() {
-  // Node before 20.17 has none.
-  if (streams.duplexPair) return streams.duplexPair();
   const ends = [];
   for (const index of [0, 1]) {
     let proceed;
-    const end = new streams.Duplex({
+    const end = new Duplex({
       read() {
         proceed?.();
         proceed = undefined;

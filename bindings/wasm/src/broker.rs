@@ -240,6 +240,7 @@ impl RawBroker {
     }
 
     /// Whether each packet is reported.
+    #[wasm_bindgen(js_name = recordPackets)]
     pub fn record_packets(&mut self, on: bool) {
         self.is_recording = on;
         if on {

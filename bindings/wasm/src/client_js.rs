@@ -17,7 +17,7 @@ use crate::client::{
     AckId, Client, ClientEvent, ClientOptions, Message, OutgoingMessage, Properties, State, Token, WillOptions,
 };
 use crate::packets;
-use crate::value::{boolean, bytes, field, list, number, string, unsigned_16, unsigned_32, wrong};
+use crate::value::{boolean, bytes, field, number, string, unsigned_16, unsigned_32, wrong};
 
 /// An MQTT client. Times are in milliseconds since it was made.
 #[wasm_bindgen]
@@ -325,18 +325,7 @@ fn connect_properties(options: &mut ClientOptions, given: &JsValue) -> Result<()
     options.authentication_method = string(given, "authenticationMethod")?;
     options.authentication_data = bytes(given, "authenticationData")?.map(Into::into);
     if let Some(users) = field(given, "userProperties") {
-        for name in js_sys::Object::keys(&js_sys::Object::from(users.clone())).iter().filter_map(|name| name.as_string())
-        {
-            match string(&users, &name) {
-                Ok(value) => options.user_properties.push((name, value.unwrap_or_default())),
-                Err(_) => {
-                    for value in list(&users, &name)? {
-                        let value = value.as_string().ok_or_else(|| wrong(&name, "strings"))?;
-                        options.user_properties.push((name.clone(), value));
-                    }
-                }
-            }
-        }
+        options.user_properties = packets::user_properties(&users)?;
     }
     Ok(())
 }

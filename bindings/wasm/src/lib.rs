@@ -1,8 +1,12 @@
 //! The broker for JavaScript: `columba-core` driven from a tab, a worker or Node. What decides anything about MQTT is in
 //! the core; what has the shape of one host's object is in the JavaScript beside this crate.
 
+pub mod bridge;
 mod broker;
+pub mod client;
+mod client_js;
 mod events;
+mod explain;
 mod fault;
 mod inspect;
 mod options;
@@ -10,6 +14,8 @@ mod packets;
 mod value;
 
 pub use broker::RawBroker;
+pub use client_js::RawClient;
+pub use explain::{RawCapture, explain_packet};
 pub use fault::RawFault;
 
 use wasm_bindgen::prelude::wasm_bindgen;

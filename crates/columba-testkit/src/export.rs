@@ -81,10 +81,10 @@ impl Transcript {
         let mut capture = Capture::new();
         for entry in self.entries() {
             if let What::Packet { bytes, .. } = &entry.what {
-                capture.stream(entry.connection, entry.direction, entry.at, bytes);
+                capture.add(entry.connection, entry.direction, entry.at, bytes);
             }
         }
-        capture.file
+        capture.finish()
     }
 }
 
@@ -159,8 +159,10 @@ fn arrow(entry: &Entry, width: usize) -> String {
     }
 }
 
-/// A capture file under construction: raw IPv4 packets.
-struct Capture {
+/// A capture file (pcap) under construction, for packets that are no [`Transcript`]: raw IPv4, as
+/// [`Transcript::to_pcap`] describes it.
+#[derive(Debug)]
+pub struct Capture {
     file: Vec<u8>,
     /// By connection: the next sequence numbers of client and broker, after the handshake.
     sequences: BTreeMap<usize, (u32, u32)>,
@@ -174,7 +176,8 @@ const ACK: u8 = 0x10;
 const PUSH: u8 = 0x08;
 
 impl Capture {
-    fn new() -> Self {
+    /// A capture without packets.
+    pub fn new() -> Self {
         let mut file = Vec::new();
         // Magic number for microseconds, version 2.4, no time zone, no accuracy, whole packets.
         file.extend_from_slice(&0xa1b2_c3d4_u32.to_le_bytes());
@@ -185,7 +188,8 @@ impl Capture {
         Self { file, sequences: BTreeMap::new() }
     }
 
-    fn stream(&mut self, connection: usize, direction: Direction, at: Duration, bytes: &[u8]) {
+    /// Adds a packet. Of the number of a connection the lower 16 bits tell it from others.
+    pub fn add(&mut self, connection: usize, direction: Direction, at: Duration, bytes: &[u8]) {
         if !self.sequences.contains_key(&connection) {
             self.segment(connection, Direction::ToBroker, at, (0, 0), SYN, &[]);
             self.segment(connection, Direction::ToClient, at, (0, 1), SYN | ACK, &[]);
@@ -204,6 +208,11 @@ impl Capture {
             }
         }
         self.sequences.insert(connection, (client, broker));
+    }
+
+    /// The whole file.
+    pub fn finish(self) -> Vec<u8> {
+        self.file
     }
 
     fn segment(
@@ -248,6 +257,12 @@ impl Capture {
         self.file.extend_from_slice(&length.to_le_bytes());
         self.file.extend_from_slice(&ip);
         self.file.extend_from_slice(&tcp);
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -139,6 +139,7 @@ pub use crate::expect::{
     Condition, Connected, Disconnected, Messages, SessionState, Subscribed, connected, delivered,
     disconnected, published, sequence, session, subscribed,
 };
+pub use crate::export::Capture;
 pub use crate::fault::{Exchange, Fault, Rule, on, on_any};
 pub use crate::line::{Cargo, Line, PublishError};
 pub use crate::net::{FaultHandle, Net};

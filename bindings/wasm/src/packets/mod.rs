@@ -80,6 +80,11 @@ pub(crate) fn message_properties_to_js(
     record.into_value()
 }
 
+/// Reads user properties: an object whose values are strings or arrays of strings.
+pub(crate) fn user_properties(value: &JsValue) -> Result<Vec<(String, String)>, JsError> {
+    properties::read_users(value)
+}
+
 /// Reads the properties of a message from an object; undefined and null are none.
 pub(crate) fn message_properties_from_js(value: &JsValue) -> Result<OwnedProperties, JsError> {
     let properties = Properties::of(value)?;

@@ -299,7 +299,7 @@ impl Value {
 }
 
 /// Names with a value or several each.
-fn read_users(object: &JsValue) -> Result<Vec<(String, String)>, JsError> {
+pub(super) fn read_users(object: &JsValue) -> Result<Vec<(String, String)>, JsError> {
     let mut users = Vec::new();
     for (name, value) in fields(object, USERS)? {
         let values = match value.dyn_into::<Array>() {

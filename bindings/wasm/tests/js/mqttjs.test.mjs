@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { connected, inbox, listening, until, within } from './support.mjs';
+import { connected, listening, until, within } from './support.mjs';
 
 const WAYS = {
   'TCP': ({ listener }) => listener.url,
@@ -19,7 +19,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       const server = await listening(t);
       const subscriber = await connected(t, way(server), { protocolVersion, clientId: 'subscriber' });
       const publisher = await connected(t, way(server), { protocolVersion, clientId: 'publisher' });
-      const messages = inbox(subscriber);
+      const messages = subscriber.inbox;
       await subscriber.subscribeAsync('room/+/temperature', { qos: 2 });
       for (const qos of [0, 1, 2]) {
         await publisher.publishAsync('room/kitchen/temperature', `at ${qos}`, { qos });
@@ -41,7 +41,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       });
       await device.publishAsync('device/state', 'here', { qos: 1, retain: true });
       const watch = await connected(t, way(server), { protocolVersion, clientId: 'watch' });
-      const messages = inbox(watch);
+      const messages = watch.inbox;
       await watch.subscribeAsync('device/state', { qos: 1 });
       const first = await messages.next();
       assert.deepEqual([first.payload, first.packet.retain], ['here', true]);
@@ -63,11 +63,8 @@ for (const [name, way] of Object.entries(WAYS)) {
       await first.endAsync();
       await until(() => server.broker.client('sleeper')?.connection === undefined, 'the end of the connection');
       await server.broker.publish('post', 'a letter', { qos: 1 });
-      const second = await new Promise((resolve) => {
-        connected(t, way(server), options).then(resolve);
-      });
-      const messages = inbox(second);
-      assert.equal((await messages.next()).payload, 'a letter');
+      const second = await connected(t, way(server), options);
+      assert.equal((await second.inbox.next()).payload, 'a letter');
     });
   }
 }
@@ -88,7 +85,7 @@ test('a subscriber that does not read costs bounded memory, and nobody else anyt
   await slow.subscribeAsync('flood');
   slow.stream.pause();
   const other = await connected(t, listener.url, { clientId: 'other' });
-  const messages = inbox(other);
+  const messages = other.inbox;
   await other.subscribeAsync('news');
   const payload = 'x'.repeat(1 << 16);
   for (let sent = 0; sent < 500; sent += 1) await broker.publish('flood', payload);

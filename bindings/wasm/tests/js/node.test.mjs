@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 import { Broker } from 'columba';
 import mqtt from 'mqtt';
-import { connected, inbox, listening, within } from './support.mjs';
+import { connected, listening, within } from './support.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const run = (...args) => promisify(execFile)(process.execPath, args, { cwd: here, timeout: 60_000 });
@@ -22,7 +22,7 @@ test('the same package for require', async (t) => {
   t.after(() => broker.close());
   const { url } = await broker.listen({ port: 0 });
   const client = await connected(t, url, {});
-  const messages = inbox(client);
+  const messages = client.inbox;
   await client.subscribeAsync('a');
   await broker.publish('a', 'from CommonJS');
   assert.equal((await messages.next()).payload, 'from CommonJS');
@@ -63,7 +63,7 @@ test('a program for aedes needs one other line', async (t) => {
   await once(server, 'listening');
   t.after(() => server.close());
   const client = await connected(t, `mqtt://127.0.0.1:${server.address().port}`, { protocolVersion: 5 });
-  const messages = inbox(client);
+  const messages = client.inbox;
   await client.subscribeAsync('hello', { qos: 1 });
   await client.publishAsync('hello', 'world', { qos: 1 });
   assert.equal((await messages.next()).payload, 'world');

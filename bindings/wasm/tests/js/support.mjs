@@ -27,12 +27,14 @@ export async function connected(test, url, options) {
   const client = typeof url === 'string' ? mqtt.connect(url, options) : new mqtt.MqttClient(url, options);
   test.after(() => client.endAsync(true));
   client.on('error', () => {});
+  // From the start: what waits in a session comes right behind CONNACK.
+  client.inbox = inbox(client);
   await within(once(client, 'connect'), 'the client to connect');
   return client;
 }
 
-/** What comes on `emitter`, one after the other. */
-export function inbox(client) {
+/** What a client gets, one after the other. */
+function inbox(client) {
   const waiting = [];
   const takers = [];
   client.on('message', (topic, payload, packet) => {
