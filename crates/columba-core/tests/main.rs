@@ -17,6 +17,7 @@ mod retained;
 mod session;
 mod settings;
 mod shared;
+mod snapshot;
 mod subscriptions;
 mod versions;
 mod will;
