@@ -5,6 +5,7 @@ mod world;
 
 mod auth;
 mod chaos;
+mod damage;
 mod errors;
 mod events;
 mod handshake;
