@@ -89,7 +89,7 @@
 //! Every expectation says what it wanted and what there was, and shows the end of the conversation; a broker or a world that a
 //! failing test drops shows it too, if nothing else has. The whole of it is a [`Transcript`]: as a list, a
 //! [sequence diagram](Transcript::diagram) to keep as a snapshot, [JSON](Transcript::to_json), or a
-//! [capture](Transcript::to_pcap) for Wireshark.
+//! [capture](Transcript::to_pcap) for Wireshark. [`dissect`](dissect::dissect) explains every byte of a packet.
 //!
 //! ```text
 //!         time  device  app                                broker
@@ -111,6 +111,7 @@
 #[cfg(feature = "sockets")]
 mod broker;
 mod client;
+pub mod dissect;
 mod expect;
 mod export;
 mod fault;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sockets")]
 mod broker;
+mod dissect;
 mod expect;
 #[cfg(feature = "sockets")]
 mod expectation;
