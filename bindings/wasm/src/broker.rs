@@ -145,9 +145,10 @@ impl RawBroker {
         }
     }
 
-    /// Bytes of a client that have not been taken.
+    /// Bytes of a client that have not been taken. A part of a packet is taken, as the rest has to come.
     pub fn buffered(&self, link: u32) -> usize {
-        self.links.get(&link).map_or(0, |link| link.incoming.len() + link.input.len())
+        let Some(link) = self.links.get(&link) else { return 0 };
+        link.incoming.len() + if link.is_paused { link.input.len() } else { 0 }
     }
 
     /// Asks for a word when all that has come is taken.
@@ -218,7 +219,7 @@ impl RawBroker {
     /// When [`turn`](Self::turn) has to be called at the latest, if ever.
     pub fn deadline(&self) -> Option<f64> {
         let core = self.core.0.poll_timeout().map(|time| time.as_micros());
-        let lines = self.links.values().filter_map(|link| link.line.as_ref());
+        let lines = self.by_line.values().filter_map(|number| self.links.get(number)?.line.as_ref());
         let arrivals = lines.flat_map(|line| {
             [line.next_arrival(Direction::ToBroker), line.next_arrival(Direction::ToClient)]
         });
@@ -348,6 +349,7 @@ impl RawBroker {
         }
         let net = Net::new(seed.0 as u64);
         net.transcript().switch_off();
+        net.limit_packets(core.config().limits.packet_size as usize);
         Ok(Self {
             core: CoreBox(core),
             net,
@@ -460,6 +462,7 @@ impl RawBroker {
                 None => break,
             }
         }
+        // A packet that is larger than a lane goes through in portions.
         if self.links.get(&number).is_some_and(Link::has_room_for_more) {
             self.mark_fresh(number);
         }
@@ -489,8 +492,7 @@ impl RawBroker {
     }
 
     fn poll_lines(&mut self) {
-        let with: Vec<u32> =
-            self.links.iter().filter(|(_, link)| link.line.is_some()).map(|(&number, _)| number).collect();
+        let with: Vec<u32> = self.by_line.values().copied().collect();
         for number in with {
             self.poll_up(number);
             self.poll_down(number);
@@ -508,7 +510,8 @@ impl RawBroker {
                 Intake::Paused => link.is_paused = true,
             }
         }
-        if link.wants_drain && link.input.is_empty() && link.incoming.is_empty() {
+        // What is left then is a part of a packet, and waits for the rest of it.
+        if link.wants_drain && !link.is_paused && link.incoming.is_empty() {
             link.wants_drain = false;
             self.outputs.push_back(Output::Drained { link: number });
         }

@@ -16,6 +16,7 @@ pub use broker::RawBroker;
 pub use client_js::RawClient;
 pub use explain::{RawCapture, explain_packet};
 pub use fault::RawFault;
+pub use packets::{decode_packet_js, encode_packet_js};
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
