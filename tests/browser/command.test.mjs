@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 
 import { columba, outside } from './command.mjs';
-import { PROBE, addClient, messages, offline, online, openTarget, openView, panel, publish, subscribe } from './playground.mjs';
+import { PROBE, addClient, messages, offline, online, openTarget, openView, panel, publish, saved, subscribe } from './playground.mjs';
 import { eventually, ready, stages } from './support.mjs';
 
 const check = stages();
@@ -136,6 +136,7 @@ check('the page that the command serves', async (stage, t) => {
   await publish(alice, 'from/page', 'served', { qos: 1 });
   await eventually(() => far.inbox.length > 0, 'what the page published');
   assert.deepEqual(far.inbox, [['from/page', 'served']]);
+  await saved(page);
   await page.reload();
   await ready(page);
   await online(page, 'alice');

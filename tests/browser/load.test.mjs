@@ -9,7 +9,7 @@ const check = stages();
 
 const RATE = 10_000;
 /** Messages for each view that is looked at meanwhile. */
-const PORTION = 8_000;
+const PORTION = 5_000;
 /** What the page keeps at the most, and what it may hold of it. */
 const MOST_PACKETS = 20_000;
 const MOST_MESSAGES = 5_000;

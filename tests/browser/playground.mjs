@@ -1,5 +1,7 @@
 // The playground as a person uses it: what its forms, tabs and lists are called.
 
+import { PATIENCE } from './support.mjs';
+
 export const VIEWS = ['Topics', 'Messages', 'Plots', 'Retained', 'Sessions', 'Packets', 'Sequence', 'Lessons'];
 
 /** What the console says when the dialog of brokers asks whether the page's server is one, and it is none. */
@@ -96,4 +98,27 @@ export async function sharedAddress(page) {
   const value = await address.inputValue();
   await dialog.getByRole('button', { name: 'Close' }).click();
   return value;
+}
+
+/** Resolves when all that has happened in the page is kept in the browser. */
+export async function saved(page) {
+  const since = await page.evaluate(() => {
+    const now = Date.now();
+    // One more change, so that there is something to save after this moment.
+    window.columba.world.emit('time');
+    return now;
+  });
+  const isSaved = async (since) => {
+    const result = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const database = await result(indexedDB.open('columba-playground'));
+    const record = await result(database.transaction('tabs').objectStore('tabs').get(sessionStorage.getItem('columba-tab')));
+    database.close();
+    return record?.savedAt >= since;
+  };
+  for (const end = performance.now() + PATIENCE; !(await page.evaluate(isSaved, since)); ) {
+    if (performance.now() > end) throw new Error('the playground was not saved');
+  }
 }

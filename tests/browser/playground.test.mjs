@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 
 import {
-  PROBE, VIEWS, addClient, card, messages, offline, online, openTarget, openView, panel, publish, sharedAddress, subscribe,
+  PROBE, VIEWS, addClient, card, messages, offline, online, openTarget, openView, panel, publish, saved, sharedAddress, subscribe,
 } from './playground.mjs';
 import { ready, stages, until } from './support.mjs';
 
@@ -111,6 +111,7 @@ check('a reload goes on with the sessions, what is queued and what is retained',
   await offline(page, 'alice');
   await publish(bob, 'post/1', 'a letter', { qos: 1 });
   await publish(bob, 'post/box', 'red', { retain: true });
+  await saved(page);
   await page.reload();
   await ready(page);
   await online(page, 'bob');
@@ -134,6 +135,7 @@ check('a new tab of the same browser does not take another tab’s sessions', as
   const second = await stage.playground();
   await online(second, 'greenhouse');
   assert.equal(await second.evaluate(() => window.columba.world.client('alice')), undefined);
+  await saved(first);
   await first.reload();
   await ready(first);
   await online(first, 'alice');
@@ -327,6 +329,7 @@ check('starting over forgets everything', async (stage) => {
   const page = await stage.emptyPlayground();
   await addClient(page, 'alice');
   page.on('dialog', (dialog) => dialog.accept());
+  await saved(page);
   await page.getByRole('button', { name: 'Reset the playground' }).click();
   await online(page, 'greenhouse');
   assert.equal(await page.evaluate(() => window.columba.world.client('alice')), undefined);
