@@ -8,8 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use columba_core::codec::{ReasonCode, TopicFilter, Version};
 use columba_core::{
-    AuthRequest, Chunks, CloseCause, ConnectionKey, Core, Event, Flow, Intake, Peer, Seed, Ticket,
-    Time,
+    AuthRequest, Chunks, CloseCause, ConnectionKey, Core, Event, Flow, Intake, Peer, Seed, Ticket, Time,
 };
 use columba_testkit::{Cargo, Direction, Line, Net, What};
 use js_sys::{Array, Uint8Array};
@@ -80,13 +79,40 @@ struct Link {
 /// What the JavaScript side has to do.
 #[derive(Debug)]
 pub(crate) enum Output {
-    Data { link: u32, bytes: Bytes },
-    Close { link: u32, is_cut: bool },
-    Drained { link: u32 },
-    Authenticate { ticket: u32, request: Box<AuthRequest> },
-    Event { event: Event, link: u32 },
-    Packet { time: f64, link: u32, client: Box<str>, is_up: bool, version: Version, bytes: Bytes, fate: Option<Box<str>> },
-    Noted { time: f64, link: u32, client: Box<str>, what: Box<str> },
+    Data {
+        link: u32,
+        bytes: Bytes,
+    },
+    Close {
+        link: u32,
+        is_cut: bool,
+    },
+    Drained {
+        link: u32,
+    },
+    Authenticate {
+        ticket: u32,
+        request: Box<AuthRequest>,
+    },
+    Event {
+        event: Event,
+        link: u32,
+    },
+    Packet {
+        time: f64,
+        link: u32,
+        client: Box<str>,
+        is_up: bool,
+        version: Version,
+        bytes: Bytes,
+        fate: Option<Box<str>>,
+    },
+    Noted {
+        time: f64,
+        link: u32,
+        client: Box<str>,
+        what: Box<str>,
+    },
 }
 
 #[wasm_bindgen]
@@ -114,7 +140,14 @@ impl RawBroker {
     }
 
     /// A transport is open.
-    pub fn open(&mut self, now: f64, name: &str, transport: &str, address: Option<String>, trusted: bool) -> u32 {
+    pub fn open(
+        &mut self,
+        now: f64,
+        name: &str,
+        transport: &str,
+        address: Option<String>,
+        trusted: bool,
+    ) -> u32 {
         self.set_now(now);
         let peer = Peer {
             transport: known_transport(transport),
@@ -329,7 +362,10 @@ impl RawBroker {
         self.set_now(now);
         let now = self.elapsed();
         self.add_lines();
-        let lines = self.links.values_mut().filter_map(|link| link.line.as_mut().map(|line| (line, link.is_client_gone)));
+        let lines = self
+            .links
+            .values_mut()
+            .filter_map(|link| link.line.as_mut().map(|line| (line, link.is_client_gone)));
         let found = lines.filter(|(line, gone)| !gone && *line.client() == *client_id).last();
         let Some((line, _)) = found else { return false };
         match kind {
@@ -473,7 +509,9 @@ impl RawBroker {
     fn poll_down(&mut self, number: u32) {
         let now = self.elapsed();
         loop {
-            let Some(Link { line: Some(line), is_client_gone, .. }) = self.links.get_mut(&number) else { return };
+            let Some(Link { line: Some(line), is_client_gone, .. }) = self.links.get_mut(&number) else {
+                return;
+            };
             match line.poll(now, Direction::ToClient) {
                 Some(Cargo::Bytes(bytes)) if !*is_client_gone => {
                     self.turn_bytes += bytes.len();
@@ -704,8 +742,7 @@ impl Link {
 
     /// Input waits for room on the line, and there is some.
     fn has_room_for_more(&self) -> bool {
-        !self.incoming.is_empty()
-            && self.line.as_ref().is_some_and(|line| !line.is_full(Direction::ToBroker))
+        !self.incoming.is_empty() && self.line.as_ref().is_some_and(|line| !line.is_full(Direction::ToBroker))
     }
 }
 
@@ -730,7 +767,7 @@ fn micros(milliseconds: f64) -> u64 {
 
 /// The core wants names that live for ever.
 fn known_transport(name: &str) -> &'static str {
-    const KNOWN: [&str; 8] = ["memory", "port", "channel", "tcp", "websocket", "stream", "in-process", "bridge"];
+    const KNOWN: [&str; 8] =
+        ["memory", "port", "channel", "tcp", "websocket", "stream", "in-process", "bridge"];
     KNOWN.into_iter().find(|known| *known == name).unwrap_or("memory")
 }
-

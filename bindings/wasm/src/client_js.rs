@@ -14,7 +14,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsError, JsValue};
 
 use crate::client::{
-    AckId, Client, ClientEvent, ClientOptions, Message, OutgoingMessage, Properties, State, Token, WillOptions,
+    AckId, Client, ClientEvent, ClientOptions, Message, OutgoingMessage, Properties, State, Token,
+    WillOptions,
 };
 use crate::packets;
 use crate::value::{boolean, bytes, field, number, string, unsigned_16, unsigned_32, wrong};
@@ -83,13 +84,21 @@ impl RawClient {
     }
 
     /// Subscribes; the outcome comes under the number that this returns.
-    pub fn subscribe(&mut self, now: f64, filters: Vec<JsValue>, properties: &JsValue) -> Result<f64, JsError> {
+    pub fn subscribe(
+        &mut self,
+        now: f64,
+        filters: Vec<JsValue>,
+        properties: &JsValue,
+    ) -> Result<f64, JsError> {
         self.set_now(now);
         let texts = filters.iter().map(|item| Ok(string(item, "filter")?.unwrap_or_default()));
         let texts: Vec<String> = texts.collect::<Result<_, JsError>>()?;
         let mut items = Vec::new();
         for (item, text) in filters.iter().zip(&texts) {
-            items.push(SubscribeItem { filter: TopicFilter::parse(text)?, options: subscription_options(item)? });
+            items.push(SubscribeItem {
+                filter: TopicFilter::parse(text)?,
+                options: subscription_options(item)?,
+            });
         }
         let given = packets::message_properties_from_js(properties)?;
         let id = given.subscription_ids.first().copied();
@@ -197,7 +206,8 @@ impl RawClient {
                 array([&"connected".into(), &packets::to_js(&packet.decode(), version)])
             }
             ClientEvent::Disconnected { reason, packet } => {
-                let packet = packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
+                let packet =
+                    packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
                 let code = reason.reason_code().map_or(JsValue::UNDEFINED, |code| code.code().into());
                 array([&"disconnected".into(), &reason.to_string().into(), &packet, &code])
             }
@@ -214,7 +224,9 @@ impl RawClient {
             ClientEvent::Unanswered { token } => {
                 failed(token, ReasonCode::UnspecifiedError, "the connection ended before the answer")
             }
-            ClientEvent::Auth { packet } => array([&"auth".into(), &packets::to_js(&packet.decode(), version)]),
+            ClientEvent::Auth { packet } => {
+                array([&"auth".into(), &packets::to_js(&packet.decode(), version)])
+            }
         }
     }
 
@@ -299,7 +311,8 @@ fn options(given: &JsValue) -> Result<ClientOptions, JsError> {
     }
     if let Some(given) = field(given, "will") {
         let topic = string(&given, "topic")?.ok_or_else(|| wrong("will.topic", "given"))?;
-        let properties = packets::message_properties_from_js(&field(&given, "properties").unwrap_or_default())?;
+        let properties =
+            packets::message_properties_from_js(&field(&given, "properties").unwrap_or_default())?;
         options.will = Some(WillOptions {
             topic,
             payload: bytes(&given, "payload")?.unwrap_or_default().into(),

@@ -104,7 +104,8 @@ fn trigger(rule: Rule, when: &JsValue) -> Result<Rule, JsError> {
         let probability = probability.as_f64().filter(|value| (0.0..=1.0).contains(value));
         return Ok(rule.with_probability(probability.ok_or_else(|| wrong("probability", "from 0 to 1"))?));
     }
-    let counts = [("nth", Rule::nth as fn(Rule, u64) -> Rule), ("times", Rule::times), ("every", Rule::every)];
+    let counts =
+        [("nth", Rule::nth as fn(Rule, u64) -> Rule), ("times", Rule::times), ("every", Rule::every)];
     for (name, apply) in counts {
         if let Some(count) = number(when, name, u32::MAX.into())? {
             return Ok(apply(rule, count.max(1)));
