@@ -1,6 +1,8 @@
 //! The broker for JavaScript: `columba-core` driven from a tab, a worker or Node. What decides anything about MQTT is in
 //! the core; what has the shape of one host's object is in the JavaScript beside this crate.
 
+pub mod bridge;
+mod bridge_js;
 mod broker;
 pub mod client;
 mod client_js;
@@ -12,6 +14,7 @@ mod options;
 mod packets;
 mod value;
 
+pub use bridge_js::RawBridge;
 pub use broker::RawBroker;
 pub use client_js::RawClient;
 pub use explain::{RawCapture, explain_packet};

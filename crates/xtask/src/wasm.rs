@@ -26,7 +26,7 @@ const DEBIAN: Program = Program {
 const CHROMIUM: Program =
     Program { name: "chromium", check: &["which", "chromium"], packages: &["chromium"] };
 /// How long rustup may take to fetch the target: a machine without a way to its server does not answer at all.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Builds the package and returns the line that tells its size.
 pub(crate) fn package() -> Result<String, String> {

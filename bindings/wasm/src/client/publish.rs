@@ -45,11 +45,13 @@ impl Client {
     /// Encodes what may be sent now, up to a budget.
     pub(super) fn pump(&mut self) {
         while self.out.len() < OUTPUT_BUDGET && self.can_send() {
+            let before = self.out.len();
             if self.outgoing.next_again().is_some() {
                 self.send_again();
             } else {
                 self.send_next();
             }
+            self.ahead += self.out.len() - before;
         }
     }
 

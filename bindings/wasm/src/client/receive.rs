@@ -36,6 +36,12 @@ impl Client {
         Ok(())
     }
 
+    /// The message is not taken after all, and never acknowledged: when the server sends it again, on the next connection, it
+    /// comes as a new one. Until then nothing that came after it is acknowledged either. With manual acknowledgements.
+    pub fn decline(&mut self, ack: AckId) {
+        self.incoming.decline(ack);
+    }
+
     /// One whole packet.
     pub(super) fn frame(&mut self, header: FixedHeader, frame: Cow<'_, [u8]>) {
         let result = match (self.state, header.packet_type) {

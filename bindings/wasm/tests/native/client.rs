@@ -577,6 +577,15 @@ fn what_is_encoded_ahead_is_bounded() {
 }
 
 #[test]
+fn a_large_message_on_its_way_is_no_answer() {
+    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+    script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(5 << 20))).unwrap();
+    script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+    assert_eq!(script.client.state(), State::Online);
+    assert_eq!(script.sent(), ["PUBLISH t", "PUBACK #1"]);
+}
+
+#[test]
 fn a_server_that_takes_no_answers_is_given_up() {
     let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
     let mut bytes = Vec::new();

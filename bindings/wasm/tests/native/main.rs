@@ -1,5 +1,6 @@
 //! The modules of this crate that know no JavaScript, driven against the real core, on the machine that builds them.
 
+mod bridge;
 mod client;
 mod damage;
 mod handshake;
