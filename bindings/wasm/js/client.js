@@ -142,6 +142,8 @@ export class Client {
     this.#raw.closed(this.#now());
     this.#work();
     this.#words = undefined;
+    // A socket that never opened has been no connection to the protocol, but somebody waits for it.
+    if (this.#connecting) this.#tell(['disconnected', reason]);
   }
 
   /** Sends and tells what there is to send and to tell. A listener may call the client again; that joins in. */

@@ -339,7 +339,7 @@ export interface Metrics {
 
 /** Time as the broker and everything that belongs to it sees it. */
 export interface Clock {
-  /** Milliseconds since the broker began. */
+  /** Milliseconds since this object was made; after `restore` it counts from 0 again. */
   now(): number;
   /** How fast time goes: 1 real, 10 ten times, 0 stopped. Default 1; with a manual clock 0. */
   rate: number;
