@@ -82,7 +82,9 @@ class Publisher {
   /** At most one message a tick, and `milliseconds` between ticks; 0: as usual. */
   stretch(milliseconds) {
     this.#stretch = milliseconds;
-    if (this.spec.running) this.#begin();
+    if (this.#timer === null) return;
+    this.halt();
+    this.#schedule();
   }
 
   #begin() {
@@ -96,8 +98,8 @@ class Publisher {
   #schedule() {
     const interval = 1000 / this.spec.rate;
     const batch = BATCH * (this.#clock.rate || 1);
-    const wait = Math.max(interval, this.#stretch || batch);
-    this.#timer = this.#clock.setTimeout(() => this.#tick(), wait);
+    const wait = this.#last + Math.max(interval, this.#stretch || batch) - this.#clock.now();
+    this.#timer = this.#clock.setTimeout(() => this.#tick(), Math.max(0, wait));
   }
 
   #tick() {
