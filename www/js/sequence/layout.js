@@ -1,0 +1,118 @@
+// Where everything in a sequence diagram goes. Numbers in, numbers out: no page, no colours.
+
+export const BROKER = Symbol('broker');
+
+const TIME = 64;
+const ARROW = 38;
+const FATE = 14;
+const SLOPE = 16;
+const MARK = 28;
+const GAP = 28;
+const EDGE = 40;
+/** Silence from here on, in milliseconds, is drawn as a gap of one size. */
+const LONG = 1000;
+const EXCHANGE_COLOURS = 5;
+
+/**
+ * `entries`: of a packet log, in order. `order`: the lanes from left to right, with BROKER among them; others come behind. `laneOf`
+ * names the lane of an entry. `narrowest`: room between two lanes at least.
+ */
+export function layout(entries, { width, order = [], laneOf = (entry) => entry.who, narrowest = 110 }) {
+  const lanes = placeLanes(entries, { width, order, laneOf, narrowest });
+  const byKey = new Map(lanes.map((lane) => [lane.key, lane]));
+  const broker = byKey.get(BROKER);
+  const state = new LinkState(entries, laneOf);
+  const items = [];
+  let y = 4;
+  let last;
+  const push = (item, height) => {
+    items.push({ ...item, top: y, height, index: items.length });
+    y += height;
+  };
+  for (const entry of entries) {
+    if (last !== undefined && entry.time - last >= LONG) push({ kind: 'gap', before: state.open(), after: state.open(), milliseconds: entry.time - last }, GAP);
+    last = entry.time;
+    const lane = byKey.get(laneOf(entry));
+    const before = state.open();
+    const words = state.take(entry);
+    const after = state.open();
+    if (entry.isLink) push({ kind: 'mark', entry, lane, before, after, words, isBreak: words !== 'opened' }, MARK);
+    else {
+      const arrow = arrowOf(entry, lane, broker);
+      push({ kind: 'arrow', entry, before, after, ...arrow }, ARROW + (entry.fate ? FATE : 0) + arrow.slope);
+    }
+  }
+  return { lanes, items, height: y + 12, width: Math.max(width, (lanes.at(-1)?.x ?? 0) + EDGE), left: TIME };
+}
+
+/** The broker stands in the middle, unless `order` has a place for it. */
+function placeLanes(entries, { width, order, laneOf, narrowest }) {
+  const keys = order.filter((key) => key !== BROKER);
+  for (const entry of entries) if (!keys.includes(laneOf(entry))) keys.push(laneOf(entry));
+  const at = order.includes(BROKER) ? order.indexOf(BROKER) : Math.ceil(keys.length / 2);
+  keys.splice(at, 0, BROKER);
+  const room = width - TIME - 2 * EDGE;
+  const step = keys.length > 1 ? Math.max(narrowest, room / (keys.length - 1)) : 0;
+  return keys.map((key, i) => ({ key, name: key === BROKER ? 'broker' : String(key), x: Math.round(TIME + EDGE + i * step) }));
+}
+
+function arrowOf(entry, lane, broker) {
+  const toBroker = entry.direction === 'to-broker';
+  const isLost = /^lost|^cut before|blackhole|half-open/.test(entry.fate ?? '');
+  const slope = /delay|held|slow|bytes\/s/.test(entry.fate ?? '') ? SLOPE : 0;
+  return {
+    lane,
+    from: toBroker ? lane.x : broker.x,
+    to: toBroker ? broker.x : lane.x,
+    isLost,
+    slope,
+    exchange: exchangeOf(entry),
+  };
+}
+
+/** The colour, counted from 0, of a QoS 2 exchange: the same for its four packets. */
+function exchangeOf(entry) {
+  const { bytes, name } = entry;
+  const isPublish = name === 'PUBLISH' && (bytes[0] >> 1 & 3) === 2;
+  if (!isPublish && !['PUBREC', 'PUBREL', 'PUBCOMP'].includes(name)) return undefined;
+  const id = entry.packet?.messageId;
+  if (id === undefined) return undefined;
+  const isFromClient = (entry.direction === 'to-broker') === (isPublish || name === 'PUBREL');
+  return (id * 2 + (isFromClient ? 0 : 1) + entry.connection) % EXCHANGE_COLOURS;
+}
+
+/** Which connections are open, as far as the entries tell. */
+class LinkState {
+  #open = new Map();
+  #laneOf;
+
+  constructor(entries, laneOf) {
+    this.#laneOf = laneOf;
+    // What speaks without having been opened in sight has been open from the start.
+    const known = new Set();
+    for (const entry of entries) {
+      if (known.has(entry.connection)) continue;
+      known.add(entry.connection);
+      if (entry.what !== 'opened') this.#open.set(entry.connection, laneOf(entry));
+    }
+  }
+
+  /** The lanes with an open connection. */
+  open() {
+    return new Set(this.#open.values());
+  }
+
+  /** What a link event is called: an end that another connection of the same client brings about is a takeover. */
+  take(entry) {
+    if (!entry.isLink) return '';
+    const { connection, what } = entry;
+    const lane = this.#laneOf(entry);
+    if (what === 'opened') {
+      this.#open.set(connection, lane);
+      return what;
+    }
+    if (/^(closed|cut)/.test(what)) this.#open.delete(connection);
+    const isTakeover = what === 'closed by the broker' && [...this.#open].some(([other, name]) => name === lane && other > connection);
+    return isTakeover ? 'closed by the broker: taken over' : what;
+  }
+}
