@@ -35,12 +35,17 @@ const VIEWS = [
 
 /** What to begin with: an address that carries a scenario, a broker to join, what this tab had, or the starter. */
 async function begin(world, store) {
-  const shared = await scenario.fromFragment(location.hash).catch((error) => announce(error.message));
-  if (shared) return world.load(shared.world ?? shared);
+  // What is wrong with an address is said by the dialog that shares.
+  const shared = await scenario.fromFragment(location.hash).catch(() => null);
+  if (shared) {
+    if (shared.view) world.emit('view', shared.view);
+    return world.load(shared);
+  }
   const join = new URLSearchParams(location.search).get('join');
   const stored = await store.read().catch(() => null);
   if (join && !(stored?.spec.target.kind === 'shared' && stored.spec.target.name === join)) {
-    return world.load({ target: { kind: 'shared', name: join }, clients: [{ name: `tab-${store.shortId}`, subscriptions: [{ filter: '#', qos: 1 }] }] });
+    const client = { name: `tab-${store.shortId}`, subscriptions: [{ filter: '#', qos: 1 }] };
+    return world.load({ target: { kind: 'shared', name: join }, clients: [client] });
   }
   if (!stored) return world.load(starter);
   try {
@@ -76,7 +81,6 @@ function mount(world, store) {
   document.getElementById('bar').append(bar.element);
   bar.show();
   const share = shareDialog(world);
-  if (share.element) document.body.append(share.element);
   document.getElementById('actions').append(
     h('button.quiet', { type: 'button', onclick: () => share.show(), data: { action: 'share' }, 'aria-label': 'Share' },
       icon(icons.share), h('span.wide-label', null, 'Share')),

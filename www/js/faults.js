@@ -1,41 +1,33 @@
-// Faults that were set by hand, so that they can be shown and taken away again. Those of a connection end with it.
+// Faults that were set by hand, so that they can be shown and taken away again.
 
 export class Faults {
   #world;
   #keys = 0;
-  /** { key, label, client, remove?, hits() } */
+  /** { key, label, client, once, ofConnection, hits(), remove() } */
   list = [];
 
   constructor(world) {
     this.#world = world;
-    world.on('link', (event) => {
-      if (!/closed|cut/.test(event.what)) return;
-      this.#keep((fault) => fault.connection !== event.connection);
-    });
   }
 
   /** `rule`: a FaultRule. */
   add(label, rule) {
     const fault = this.#world.broker.fault(rule);
-    const entry = {
-      key: (this.#keys += 1),
+    return this.#add({
       label,
       client: rule.client,
       once: rule.when === 'once',
       hits: () => fault.hits,
-      remove: () => {
-        fault.remove();
-        this.#keep((other) => other !== entry);
-      },
-    };
-    this.list.push(entry);
-    this.#world.emit('faults');
-    return entry;
+      remove: () => fault.remove(),
+    });
   }
 
-  /** `what`: cut, halfOpen or blackhole. False if the client has no connection. */
-  connection(what, client) {
-    return this.#world.broker[what](client);
+  /** `what`: cut, halfOpen or blackhole. Null if the client has no connection. It ends with the connection, and not before. */
+  connection(label, what, client) {
+    const { broker } = this.#world;
+    if (!broker[what](client)) return null;
+    if (what === 'cut') return {};
+    return this.#add({ label, client, ofConnection: true, hits: () => 0, remove: () => broker.cut(client) });
   }
 
   /** What has had its one hit needs no place on the page. */
@@ -43,11 +35,28 @@ export class Faults {
     this.#keep((fault) => !(fault.once && fault.hits() > 0));
   }
 
+  /** A connection of the client's is gone. */
+  ended(client) {
+    this.#keep((fault) => !(fault.ofConnection && fault.client === client));
+  }
+
   clear() {
     this.#world.broker?.clearFaults();
-    if (!this.list.length) return;
-    this.list = [];
+    this.#keep(() => false);
+  }
+
+  #add({ remove, ...fault }) {
+    const entry = {
+      key: (this.#keys += 1),
+      ...fault,
+      remove: () => {
+        remove();
+        this.#keep((other) => other !== entry);
+      },
+    };
+    this.list.push(entry);
     this.#world.emit('faults');
+    return entry;
   }
 
   #keep(test) {

@@ -70,6 +70,11 @@ export class TopicModel {
     this.#remember(node, { time, topic, payload, qos: 0, retain: true, client: '' });
   }
 
+  forgetRetained(topic) {
+    const node = this.#nodes.get(topic);
+    if (node) node.retained = false;
+  }
+
   clear() {
     this.#nodes.clear();
     this.#historyBytes = 0;

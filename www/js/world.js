@@ -8,6 +8,8 @@
 //   packet      a PacketEvent                        link        a LinkEvent
 //   publishers  the list changed or one started      faults      one was added or removed
 //   bridge      its state changed                    time        the clock was set, stopped or advanced
+//   plots       series came or went                  view        the name of a view that is to be shown
+//   retained    one was deleted at a broker elsewhere
 //   target      the broker is somewhere else now     reset       everything that was remembered is gone
 
 import { Broker, connectShared } from '../columba/columba.js';
@@ -16,6 +18,7 @@ import { Emitter } from './emitter.js';
 import { Faults } from './faults.js';
 import { PacketLog } from './log.js';
 import { PlayClient, messageRing } from './playclient.js';
+import { PlotModel } from './plotmodel.js';
 import { Publishers } from './publishers.js';
 import { tap } from './tap.js';
 import { TopicModel } from './topicmodel.js';
@@ -51,6 +54,7 @@ export class World extends Emitter {
     super();
     this.faults = new Faults(this);
     this.publishers = new Publishers(this);
+    this.plots = new PlotModel(this);
   }
 
   /** Starts with an empty broker, with the one in `snapshot`, or elsewhere. Ends what was there. */
@@ -79,6 +83,7 @@ export class World extends Emitter {
     this.#off = [
       broker.on('packet', (event) => this.#packet(event)),
       broker.on('link', (event) => this.#link(event)),
+      broker.on('disconnected', ({ clientId }) => this.faults.ended(clientId)),
       broker.on('published', (event) => this.#published({ ...event, client: event.clientId, time: this.clock.now() })),
     ];
   }
@@ -103,11 +108,13 @@ export class World extends Emitter {
     this.log.clear();
     this.messages.clear();
     this.topics.clear();
+    this.plots.clear();
   }
 
   /** An empty world in this tab. */
   reset() {
     this.#begin({ kind: 'tab' });
+    this.plots.load();
     this.emit('clients');
     this.emit('publishers');
   }
@@ -184,6 +191,16 @@ export class World extends Emitter {
   #published(event) {
     this.topics.add(event, Boolean(this.broker));
     this.emit('published', event);
+  }
+
+  /** Deletes what is retained at a topic: by the broker, or, if it is elsewhere, by the first client that is online. */
+  async deleteRetained(topic) {
+    const publisher = this.broker ?? this.clients.find(({ state }) => state === 'online');
+    if (!publisher) throw new Error('No client is online that could do it.');
+    await publisher.publish(topic, new Uint8Array(0), { retain: true });
+    if (this.broker) return;
+    this.topics.forgetRetained(topic);
+    this.emit('retained');
   }
 
   // Time
@@ -266,6 +283,7 @@ export class World extends Emitter {
       broker: structuredClone(this.brokerOptions),
       clients: this.clients.map((client) => client.toSpec()),
       publishers: this.publishers.spec(),
+      plots: this.plots.spec(),
       ...(this.bridge && { bridge: withoutPassword(this.bridge.options) }),
     };
   }
@@ -276,6 +294,7 @@ export class World extends Emitter {
    */
   async load(spec, restore = null) {
     this.#begin(spec.target ?? { kind: 'tab' }, spec.broker ?? {}, restore);
+    this.plots.load(spec.plots);
     if (restore?.rate !== undefined && restore.rate !== 1) this.setRate(restore.rate);
     const connecting = [];
     for (const clientSpec of spec.clients ?? []) {
