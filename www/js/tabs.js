@@ -75,8 +75,10 @@ export function createTabs({ world, views, tabs, panels, side }) {
   function adapt() {
     if (narrow.matches) {
       side.setAttribute('role', 'tabpanel');
+      side.setAttribute('aria-labelledby', 'tab-clients');
     } else {
       side.removeAttribute('role');
+      side.removeAttribute('aria-labelledby');
       if (current === 'clients') select(lastView);
     }
   }

@@ -21,7 +21,9 @@ export function bridgeForm(world) {
   const fields = h('div.stack', null,
     h('div.fields', null, field('Address', url, { wide: true }), field('Version', version), field('Username', username), field('Password', password)),
     incoming.element, outgoing.element);
-  const element = h('fieldset', { data: { form: 'bridge' } }, h('legend', null, 'Bridge to another broker'), h('div.stack', null, fields, h('div.row', null, toggle, state), counters, error));
+  const element = h('fieldset', { data: { form: 'bridge' } }, h('legend', null, 'Bridge to another broker'),
+    h('details', { open: Boolean(world.bridge) }, h('summary', null, 'Carry messages between this tab’s broker and one at an address'),
+      h('div.stack', null, fields, h('div.row', null, toggle, state), counters, error)));
 
   function switchBridge() {
     error.textContent = '';

@@ -11,9 +11,9 @@ const METRICS = [['published', 'in/s'], ['delivered', 'out/s'], ['dropped', 'dro
 export function create(world) {
   const rates = [['0', 'Pause', 'Stop time'], ['1', '×1', 'Time as it is'], ['10', '×10', 'Ten times as fast']];
   const rateButtons = rates.map(([rate, label, title]) =>
-    h('button', { type: 'button', title, 'aria-label': title, data: { rate }, onclick: () => setRate(Number(rate)) }, rate === '0' ? icon(icons.pause) : label));
+    h('button', { type: 'button', title, 'aria-label': rate === '0' ? title : null, data: { rate }, onclick: () => setRate(Number(rate)) }, rate === '0' ? icon(icons.pause) : label));
   const jumps = [[60_000, '+1 min', 'Advance a minute'], [3_600_000, '+1 h', 'Advance an hour']].map(([milliseconds, label, title]) =>
-    h('button', { type: 'button', title, 'aria-label': title, data: { advance: String(milliseconds) }, onclick: () => jump(milliseconds) }, label));
+    h('button', { type: 'button', title, data: { advance: String(milliseconds) }, onclick: () => jump(milliseconds) }, label));
   const clock = h('span.clock', { role: 'timer', 'aria-label': 'The broker’s clock' });
   const meters = h('div.meters');
   const faults = faultsPanel(world);
@@ -57,7 +57,7 @@ export function create(world) {
     faultsButton.disabled = !world.broker;
     if (!world.broker) openFaults(false);
     const active = world.faults.list.length;
-    setText(faultsButton, active ? `Faults (${active})` : 'Faults');
+    setText(faultsButton, active ? `Faults ${active}` : 'Faults');
     clock.title = timeAdjustable ? 'The broker’s clock' : 'The broker is elsewhere: its time is its own';
     faults.draw();
     tick();
