@@ -61,11 +61,12 @@ const KINDS = {
     p.keepalive ? `keep alive ${p.keepalive} s` : 'no keep alive',
     p.properties?.sessionExpiryInterval !== undefined && `session ${expiry(p.properties.sessionExpiryInterval)}`,
     p.properties?.receiveMaximum !== undefined && `receive maximum ${p.properties.receiveMaximum}`,
-    p.will && `will ${p.will.topic}`,
+    p.will && `will ${p.will.topic}${p.will.properties?.willDelayInterval ? ` after ${p.will.properties.willDelayInterval} s` : ''}`,
     p.username !== undefined && `user ${p.username}`,
   ],
   CONNACK: (p) => [
     p.sessionPresent ? 'session present' : 'no session',
+    p.properties?.topicAliasMaximum && `topic aliases ${p.properties.topicAliasMaximum}`,
     p.properties?.assignedClientIdentifier && `you are “${p.properties.assignedClientIdentifier}”`,
   ],
   PUBLISH: (p, entry) => [
@@ -75,6 +76,9 @@ const KINDS = {
     p.dup && 'DUP',
     p.retain && 'retain',
     preview(p.payload),
+    p.properties?.messageExpiryInterval !== undefined && `expires in ${p.properties.messageExpiryInterval} s`,
+    p.properties?.responseTopic && `reply to ${p.properties.responseTopic}`,
+    p.properties?.correlationData && `correlation ${Array.from(p.properties.correlationData.slice(0, 8), (byte) => hex(byte)).join('')}`,
   ],
   SUBSCRIBE: (p) => [id(p), ...p.subscriptions.map((s) => [s.topic, `QoS ${s.qos}`, s.nl && 'no local'].filter(Boolean).join(' '))],
   SUBACK: (p) => [id(p), codes(p.granted).map((code) => (code < 3 ? `QoS ${code}` : reasonText(code))).join(', ')],

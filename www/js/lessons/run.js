@@ -1,7 +1,7 @@
 // A lesson at work: a broker of its own with a clock that only the lesson moves, real clients, and all their packets. It leaves
 // nothing behind. It knows nothing of the page.
 
-import { Broker, Client } from '../../columba/columba.js';
+import { Broker, Client, encodePacket } from '../../columba/columba.js';
 import { PacketLog } from '../log.js';
 
 /** Real milliseconds that a step may take. */
@@ -54,6 +54,15 @@ class Context {
     const connack = await this.clients[name].connect(socket);
     await this.settle();
     return connack;
+  }
+
+  /** A connection that sends these packets and listens to nothing. */
+  raw(name, packets) {
+    const socket = this.broker.connect({ name });
+    this.names.set(socket.number, name);
+    socket.onopen = () => {
+      for (const packet of packets) socket.send(encodePacket(5, packet));
+    };
   }
 
   /** For clients that need no options of their own. */
