@@ -22,7 +22,7 @@ export class Inspector {
   #lit = [];
 
   constructor() {
-    this.title = h('h3.inspect-title', null);
+    this.title = h('h2.inspect-title', null);
     this.meta = h('p.inspect-meta', null);
     this.bytes = h('div.hex', {
       role: 'grid',

@@ -57,14 +57,13 @@ export class SequenceDiagram {
   }
 
   #draw() {
-    const width = this.scroller.clientWidth;
-    if (!width) return;
     const entries = this.#entries;
     this.empty.hidden = entries.length > 0;
     this.scroller.hidden = entries.length === 0;
     this.details.hidden = entries.length === 0;
     setText(this.summary, `As a list of ${entries.length} ${entries.length === 1 ? 'event' : 'events'}`);
-    if (!entries.length) return;
+    const width = this.scroller.clientWidth;
+    if (!entries.length || !width) return;
     this.#plan = layout(entries, { width: Math.floor(width), narrowest: width < 500 ? 88 : 120, ...this.options });
     const { plan } = this;
     this.svg.setAttribute('width', plan.width);

@@ -75,8 +75,9 @@ function drawArrow(item, plan, at, fit) {
   ];
   // A label may be wider than its arrow: nothing else stands in its row but lanes.
   const room = plan.width - plan.left - 12;
-  const text = fit(details.join(' · '), room - name.length * 8);
-  const width = fit.width(name, true) + (text ? 6 + fit.width(text) : 0);
+  const nameWidth = fit.width(name, true) + 6;
+  const text = fit(details.join(' · '), room - nameWidth);
+  const width = nameWidth + fit.width(text);
   const centre = Math.max(plan.left + width / 2, Math.min(plan.width - 6 - width / 2, (from + to) / 2));
   shapes.push(
     s(

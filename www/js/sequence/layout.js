@@ -2,13 +2,14 @@
 
 export const BROKER = Symbol('broker');
 
-const TIME = 64;
 const ARROW = 38;
 const FATE = 14;
 const SLOPE = 16;
 const MARK = 28;
 const GAP = 28;
-const EDGE = 40;
+/** Room for the times at the left, and beside the first and last lane, in a wide page and in a narrow one. */
+const WIDE = { time: 64, edge: 40 };
+const NARROW = { time: 52, edge: 32 };
 /** Silence from here on, in milliseconds, is drawn as a gap of one size. */
 const LONG = 1000;
 const EXCHANGE_COLOURS = 5;
@@ -18,7 +19,8 @@ const EXCHANGE_COLOURS = 5;
  * names the lane of an entry. `narrowest`: room between two lanes at least.
  */
 export function layout(entries, { width, order = [], laneOf = (entry) => entry.who, narrowest = 110 }) {
-  const lanes = placeLanes(entries, { width, order, laneOf, narrowest });
+  const room = width < 500 ? NARROW : WIDE;
+  const lanes = placeLanes(entries, { width, order, laneOf, narrowest, room });
   const byKey = new Map(lanes.map((lane) => [lane.key, lane]));
   const broker = byKey.get(BROKER);
   const state = new LinkState(entries, laneOf);
@@ -42,18 +44,22 @@ export function layout(entries, { width, order = [], laneOf = (entry) => entry.w
       push({ kind: 'arrow', entry, before, after, ...arrow }, ARROW + (entry.fate ? FATE : 0) + arrow.slope);
     }
   }
-  return { lanes, items, height: y + 12, width: Math.max(width, (lanes.at(-1)?.x ?? 0) + EDGE), left: TIME };
+  return { lanes, items, height: y + 12, width: Math.max(width, lanes.at(-1).x + room.edge), left: room.time };
 }
 
 /** The broker stands in the middle, unless `order` has a place for it. */
-function placeLanes(entries, { width, order, laneOf, narrowest }) {
+function placeLanes(entries, { width, order, laneOf, narrowest, room: { time, edge } }) {
   const keys = order.filter((key) => key !== BROKER);
   for (const entry of entries) if (!keys.includes(laneOf(entry))) keys.push(laneOf(entry));
   const at = order.includes(BROKER) ? order.indexOf(BROKER) : Math.ceil(keys.length / 2);
   keys.splice(at, 0, BROKER);
-  const room = width - TIME - 2 * EDGE;
-  const step = keys.length > 1 ? Math.max(narrowest, room / (keys.length - 1)) : 0;
-  return keys.map((key, i) => ({ key, name: key === BROKER ? 'broker' : String(key), x: Math.round(TIME + EDGE + i * step) }));
+  const step = keys.length > 1 ? Math.max(narrowest, (width - time - 2 * edge) / (keys.length - 1)) : 0;
+  return keys.map((key, index) => ({
+    key,
+    index,
+    name: key === BROKER ? 'broker' : String(key),
+    x: Math.round(time + edge + index * step),
+  }));
 }
 
 function arrowOf(entry, lane, broker) {
@@ -66,19 +72,19 @@ function arrowOf(entry, lane, broker) {
     to: toBroker ? broker.x : lane.x,
     isLost,
     slope,
-    exchange: exchangeOf(entry),
+    exchange: exchangeOf(entry, lane),
   };
 }
 
 /** The colour, counted from 0, of a QoS 2 exchange: the same for its four packets. */
-function exchangeOf(entry) {
+function exchangeOf(entry, lane) {
   const { bytes, name } = entry;
   const isPublish = name === 'PUBLISH' && (bytes[0] >> 1 & 3) === 2;
   if (!isPublish && !['PUBREC', 'PUBREL', 'PUBCOMP'].includes(name)) return undefined;
   const id = entry.packet?.messageId;
   if (id === undefined) return undefined;
   const isFromClient = (entry.direction === 'to-broker') === (isPublish || name === 'PUBREL');
-  return (id * 2 + (isFromClient ? 0 : 1) + entry.connection) % EXCHANGE_COLOURS;
+  return (id * 2 + (isFromClient ? 0 : 1) + lane.index * 3) % EXCHANGE_COLOURS;
 }
 
 /** Which connections are open, as far as the entries tell. */

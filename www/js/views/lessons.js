@@ -37,7 +37,7 @@ class LessonsView {
     this.links = lessons.map((lesson, i) =>
       h('button.lesson-link', { type: 'button', onclick: () => this.#open(lesson) },
         h('span.lesson-number', { 'aria-hidden': 'true' }, String(i + 1)),
-        h('span.lesson-name', null, lesson.title)));
+        h('span.lesson-name', null, lesson.title, h('span.visually-hidden', null, ''))));
     this.nav = h('nav.lesson-nav', { 'aria-label': 'Lessons' }, h('ol', null, this.links.map((link) => h('li', null, link))));
     this.title = h('h2.lesson-title', { tabindex: '-1' });
     this.intent = h('p.lesson-intent');
@@ -149,12 +149,11 @@ class LessonsView {
 
   #drawLinks() {
     this.links.forEach((link, i) => {
-      const { id, title } = lessons[i];
-      const result = this.#results.get(id);
+      const result = this.#results.get(lessons[i].id);
       if (lessons[i] === this.#run.lesson) link.setAttribute('aria-current', 'true');
       else link.removeAttribute('aria-current');
       link.dataset.result = result === undefined ? '' : result ? 'ok' : 'failed';
-      link.setAttribute('aria-label', `${i + 1}. ${title}${result === undefined ? '' : result ? ', done' : ', failed'}`);
+      setText(link.querySelector('.visually-hidden'), result === undefined ? '' : result ? ', done' : ', failed');
       setText(link.firstElementChild, result === undefined ? i + 1 : result ? '✓' : '✗');
     });
     const current = this.links[lessons.indexOf(this.#run.lesson)];

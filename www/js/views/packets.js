@@ -97,8 +97,8 @@ class PacketsView {
       this.filterButton,
       this.pauseButton,
       h('button', { type: 'button', onclick: () => this.#clear() }, 'Clear'),
-      h('button', { type: 'button', title: 'A capture that Wireshark opens', onclick: () => this.#exportPcap() }, 'Save pcap'),
-      h('button', { type: 'button', onclick: () => this.#exportJson() }, 'Save JSON'),
+      h('button', { type: 'button', title: 'A capture that Wireshark opens', 'aria-label': 'Save pcap', onclick: () => this.#exportPcap() }, h('span.packets-save', null, 'Save '), 'pcap'),
+      h('button', { type: 'button', 'aria-label': 'Save JSON', onclick: () => this.#exportJson() }, h('span.packets-save', null, 'Save '), 'JSON'),
     );
     return h('div.packets-bar', null, this.filters, buttons);
   }
