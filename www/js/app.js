@@ -43,7 +43,11 @@ async function begin(world, store) {
   }
   const join = new URLSearchParams(location.search).get('join');
   const stored = await store.read().catch(() => null);
-  if (join && !(stored?.spec.target.kind === 'shared' && stored.spec.target.name === join)) {
+  if (join) {
+    // Once: a reload goes on with what has become of it.
+    const url = new URL(location.href);
+    url.searchParams.delete('join');
+    history.replaceState(history.state, '', url);
     const client = { name: `tab-${store.shortId}`, subscriptions: [{ filter: '#', qos: 1 }] };
     return world.load({ target: { kind: 'shared', name: join }, clients: [client] });
   }

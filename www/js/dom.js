@@ -102,21 +102,28 @@ export function keyed(parent, items, keyOf, make, update = null) {
   for (const element of old.values()) element.remove();
 }
 
-/** A function that runs `fn` in a frame soon, at most every `milliseconds`, however often it is called. */
+/** Of the time that passes, what one view may take for drawing: a tenth. */
+const SHARE = 10;
+
+/**
+ * A function that runs `fn` in a frame soon, at most every `milliseconds`, however often it is called; less often if it takes
+ * long.
+ */
 export function later(fn, milliseconds = 100) {
   let due = false;
-  let last = -Infinity;
+  let next = -Infinity;
   return () => {
     if (due) return;
     due = true;
-    const wait = Math.max(0, last + milliseconds - performance.now());
     setTimeout(() => {
       requestAnimationFrame(() => {
         due = false;
-        last = performance.now();
+        const start = performance.now();
         fn();
+        const end = performance.now();
+        next = start + Math.max(milliseconds, (end - start) * SHARE);
       });
-    }, wait);
+    }, Math.max(0, next - performance.now()));
   };
 }
 

@@ -81,7 +81,11 @@ export class PlayClient {
     const attempt = this.#attempt;
     try {
       const socket = this.#world.openSocket(this);
-      const connecting = this.client.connect(socket);
+      // A socket that never opens has nothing to say to the client, but it closes.
+      const unreachable = new Promise((_, reject) => {
+        socket.addEventListener('close', () => reject(new Error('the broker cannot be reached')));
+      });
+      const connecting = Promise.race([this.client.connect(socket), unreachable]);
       this.#world.emit('client', this);
       const connack = await withTimeout(connecting, CONNECT_TIMEOUT, 'no answer to CONNECT');
       if (!connack?.sessionPresent) await this.#subscribeAgain();
@@ -142,8 +146,11 @@ export class PlayClient {
   /** Takes effect with the next connection; at once, if it is online. */
   async edit(spec) {
     const online = this.state !== 'offline';
-    if (online) this.client.disconnect();
+    const before = this.name;
     this.spec = { ...this.spec, ...structuredClone(spec) };
+    for (const publisher of this.#world.publishers) {
+      if (publisher.spec.client === before) publisher.spec.client = this.name;
+    }
     this.renew();
     this.#world.emit('clients');
     if (online) await this.connect();
@@ -166,8 +173,7 @@ export class PlayClient {
     const list = this.spec.subscriptions;
     if (!list.length) return;
     // One SUBSCRIBE for each subscription identifier: the property belongs to the packet.
-    const groups = Map.groupBy?.(list, (entry) => entry.subscriptionIdentifier) ?? new Map([[undefined, list]]);
-    for (const [identifier, group] of groups) {
+    for (const [identifier, group] of Map.groupBy(list, (entry) => entry.subscriptionIdentifier)) {
       const properties = identifier ? { subscriptionIdentifier: identifier } : undefined;
       const codes = await this.client.subscribe(group.map(wire), properties);
       group.forEach((entry, i) => (entry.granted = codes[i]));

@@ -120,7 +120,7 @@ export class PlotModel {
   }
 
   #index() {
-    this.#byTopic = Map.groupBy ? Map.groupBy(this.series, ({ topic }) => topic) : group(this.series);
+    this.#byTopic = Map.groupBy(this.series, ({ topic }) => topic);
     this.#world.emit('plots');
   }
 
@@ -138,11 +138,4 @@ export class PlotModel {
 function record(series, time, payload) {
   const value = numberIn(payload, series.field);
   if (Number.isFinite(value)) series.add(time, value);
-}
-
-/** For browsers without Map.groupBy. */
-function group(list) {
-  const map = new Map();
-  for (const series of list) map.set(series.topic, [...(map.get(series.topic) ?? []), series]);
-  return map;
 }

@@ -91,8 +91,9 @@ class Publisher {
     this.halt();
     this.#clock = this.#world.clock;
     this.#last = this.#clock.now();
-    this.#owed = 0;
-    this.#schedule();
+    // The first message comes at once.
+    this.#owed = 1;
+    this.#timer = this.#clock.setTimeout(() => this.#tick(), 0);
   }
 
   #schedule() {

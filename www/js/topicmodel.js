@@ -70,6 +70,12 @@ export class TopicModel {
     this.#remember(node, { time, topic, payload, qos: 0, retain: true, client: '' });
   }
 
+  /** All that is retained, as the broker has it now: some expire without a word. */
+  setRetained(topics) {
+    const now = new Set(topics);
+    for (const node of this.#nodes.values()) node.retained = now.has(node.topic);
+  }
+
   forgetRetained(topic) {
     const node = this.#nodes.get(topic);
     if (node) node.retained = false;

@@ -30,6 +30,8 @@ export class World extends Emitter {
   #keys = 0;
   #numbers = 0;
   #connections = 0;
+  /** Counts worlds, so that one that is still loading notices that it is no longer wanted. */
+  #age = 0;
   #off = [];
   #share = null;
   #bridge = null;
@@ -60,6 +62,7 @@ export class World extends Emitter {
   /** Starts with an empty broker, with the one in `snapshot`, or elsewhere. Ends what was there. */
   #begin(target, brokerOptions = {}, restore = null) {
     this.#end();
+    this.#age += 1;
     this.target = structuredClone(target);
     this.brokerOptions = structuredClone(brokerOptions);
     if (target.kind === 'tab') {
@@ -296,6 +299,7 @@ export class World extends Emitter {
     this.#begin(spec.target ?? { kind: 'tab' }, spec.broker ?? {}, restore);
     this.plots.load(spec.plots);
     if (restore?.rate !== undefined && restore.rate !== 1) this.setRate(restore.rate);
+    const age = this.#age;
     const connecting = [];
     for (const clientSpec of spec.clients ?? []) {
       const client = this.addClient({ ...clientSpec, online: false });
@@ -304,6 +308,7 @@ export class World extends Emitter {
     }
     this.emit('clients');
     await Promise.all(connecting);
+    if (age !== this.#age) return;
     for (const publisher of spec.publishers ?? []) this.publishers.add(publisher);
     if (spec.bridge?.url && this.broker) this.startBridge(spec.bridge);
     this.emit('publishers');

@@ -73,13 +73,15 @@ function clientForm(world, client, options) {
     const five = version.value === '5';
     const given = (input) => (input.value === '' ? undefined : Number(input.value));
     const connect = five && compact({
+      ...properties,
       sessionExpiryInterval: given(expiry),
       receiveMaximum: given(receiveMaximum),
       maximumPacketSize: given(packetSize),
       topicAliasMaximum: given(aliases),
       userProperties: fromLines(user.value),
     });
-    const options = compact({
+    const next = compact({
+      ...options,
       version: Number(version.value),
       clientId: clientId.value || undefined,
       cleanStart: cleanStart.input.checked,
@@ -89,7 +91,7 @@ function clientForm(world, client, options) {
       will: will.read(five),
       properties: connect && Object.keys(connect).length ? connect : undefined,
     });
-    return { name: world.uniqueName(name.value.trim(), client), options };
+    return { name: world.uniqueName(name.value.trim(), client), options: next };
   }
 
   return { elements, read };
@@ -116,6 +118,7 @@ function willFields(will) {
   function read(five) {
     if (!on.input.checked) return undefined;
     return compact({
+      ...will,
       topic: topic.value,
       payload: payload.value,
       qos: Number(qos.value),

@@ -98,8 +98,8 @@ function clientCard(world, client, opened) {
     setText(line, [
       state,
       `MQTT ${versionName(client.version)}`,
-      `${count(client.received)} in`,
-      `${count(client.sent)} out`,
+      client.state !== 'offline' || client.received ? `${count(client.received)} in` : '',
+      client.state !== 'offline' || client.sent ? `${count(client.sent)} out` : '',
       inflight ? `${inflight} in flight` : '',
     ].filter(Boolean).join(' · '));
     line.classList.toggle('bad', client.state === 'offline' && Boolean(client.reason));

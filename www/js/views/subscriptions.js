@@ -7,7 +7,7 @@ const HANDLING = [['0', 'Send retained'], ['1', 'Only if new'], ['2', 'None']];
 
 export function subscriptionsEditor(client) {
   const list = h('ul.subscriptions');
-  const filter = h('input.mono', { required: true, placeholder: 'home/#', spellcheck: 'false', autocomplete: 'off', 'aria-label': 'Topic filter', class: 'grow' });
+  const filter = h('input.mono', { placeholder: 'home/#', spellcheck: 'false', autocomplete: 'off', 'aria-label': 'Topic filter', class: 'grow' });
   const qos = select([['0', 'QoS 0'], ['1', 'QoS 1'], ['2', 'QoS 2']], { value: '1', 'aria-label': 'Highest QoS' });
   const noLocal = checkbox('No local');
   const asPublished = checkbox('Retain as published');
@@ -24,6 +24,7 @@ export function subscriptionsEditor(client) {
   async function subscribe(event) {
     event.preventDefault();
     error.textContent = '';
+    if (!filter.value) return filter.focus();
     const id = Number(identifier.value) || undefined;
     const entry = { filter: filter.value, qos: Number(qos.value) };
     if (client.version === 5) {

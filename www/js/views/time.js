@@ -80,7 +80,7 @@ export function create(world) {
           [metrics.sessions, 'sessions'],
           [metrics.retained, 'retained'],
         ]
-      : [[world.clients.filter(({ state }) => state === 'online').length, 'clients online']];
+      : [[world.clients.filter(({ state }) => state === 'online').length, `of ${world.clients.length} clients online`]];
     last = { now, values };
     keyed(meters, shown, ([, label]) => label, ([, label]) => h('span', null, h('b'), ` ${label}`), (meter, [value]) => setText(meter.firstChild, count(value)));
     faults.prune();

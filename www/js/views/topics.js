@@ -1,9 +1,13 @@
 // The tree of all topics with their last values; a chosen one with its last messages.
 
-import { h, keyed, later, setAttr, setText } from '../dom.js';
+import { announce, h, keyed, later, setAttr, setText } from '../dom.js';
 import { clockTime, count, numericFields, preview } from '../format.js';
 import { payloadView } from './payload.js';
 import { topicTree } from './tree.js';
+
+/** Milliseconds between looks at what the broker retains, and how much of it. */
+const CHECK = 2000;
+const TOPICS = 5000;
 
 export function create(world) {
   const filter = h('input.mono', { type: 'search', placeholder: 'Filter topics', spellcheck: 'false', 'aria-label': 'Filter topics', class: 'grow', oninput: () => tree.setFilter(filter.value) });
@@ -21,6 +25,8 @@ export function create(world) {
         status),
       tree.element),
     pane);
+  let checkDue = 0;
+  let marked = 0;
   const off = [];
 
   function select(topic) {
@@ -28,7 +34,18 @@ export function create(world) {
     pane.classList.toggle('filled', topic !== null);
   }
 
+  /** Marks of what is retained follow messages; what expires does so without one. */
+  function check() {
+    if (!world.broker || performance.now() < checkDue) return;
+    checkDue = performance.now() + CHECK;
+    const { retained } = world.broker.metrics();
+    if (retained === marked) return;
+    marked = retained;
+    world.topics.setRetained(world.broker.retained('#', TOPICS).map(({ topic }) => topic));
+  }
+
   function draw() {
+    check();
     tree.refresh();
     detail.draw();
     const { size, refused } = world.topics;
@@ -41,7 +58,7 @@ export function create(world) {
   return {
     element,
     show() {
-      off.push(world.on('published', soon), world.on('reset', () => {
+      off.push(world.on('published', soon), world.on('retained', soon), world.on('time', soon), world.on('reset', () => {
         select(null);
         draw();
       }));
@@ -60,7 +77,7 @@ function topicDetail(world) {
   const name = h('h2.mono.breaks');
   const facts = h('p.payload-facts');
   const plot = h('button.small', { type: 'button', onclick: addPlot }, 'Plot');
-  const forget = h('button.small.danger', { type: 'button', onclick: () => world.deleteRetained(topic) }, 'Delete retained');
+  const forget = h('button.small.danger', { type: 'button', onclick: () => world.deleteRetained(topic).catch((error) => announce(error.message)) }, 'Delete retained');
   const latest = h('button.small', { type: 'button', onclick: () => choose(null) }, 'Follow newest');
   const history = h('ul.history', { 'aria-label': 'Last messages' });
   const message = payloadView({ heading: false });
