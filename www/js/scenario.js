@@ -40,8 +40,8 @@ const list = (item, most) => (value, at) => {
 const record = (members) => (value, at) => {
   if (!isRecord(value)) throw new ScenarioError(`${at} should be an object.`);
   const clean = {};
-  for (const [name, check] of Object.entries(members)) {
-    if (Object.hasOwn(value, name) && value[name] !== null) clean[name] = check(value[name], `${at}.${name}`);
+  for (const name of Object.keys(value)) {
+    if (Object.hasOwn(members, name) && value[name] !== null) clean[name] = members[name](value[name], `${at}.${name}`);
   }
   return clean;
 };
@@ -136,6 +136,7 @@ const SCENARIO = record({
   bridge: record({
     url: text(2000), clientId: TEXT, version: among(4, 5), username: TEXT, cleanStart: flag, keepAlive: U16, in: list(ROUTE, 200), out: list(ROUTE, 200),
   }),
+  plots: list(record({ topic: TEXT, field: TEXT }), 100),
   view: text(20),
 });
 
@@ -189,9 +190,10 @@ export function outside({ target, bridge }) {
   return places;
 }
 
-/** The world as a scenario: passwords stay here. */
+/** The world as a scenario: passwords stay here, and so does the name by which other tabs join this one. */
 export function fromWorld(world, view) {
   const spec = structuredClone(world.spec());
+  delete spec.target?.share;
   return validate({ ...spec, version: VERSION, ...(view && { view }) });
 }
 
