@@ -107,7 +107,7 @@ function valueAxis(context, { low, high, y, top, each, width, colours }) {
 }
 
 function timeAxis(context, { from, to, x, width, height, colours }) {
-  const step = niceTime((to - from) / Math.max(2, width / 110));
+  const step = niceTime((to - from) / Math.max(3, width / 100));
   context.textAlign = 'center';
   context.textBaseline = 'alphabetic';
   context.fillStyle = colours.muted;

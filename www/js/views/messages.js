@@ -13,7 +13,8 @@ export function create(world) {
   const hold = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => setHeld(!held), title: 'Keep the list as it is' }, 'Hold');
   const clear = h('button', { type: 'button', onclick: clearAll }, 'Clear');
   const status = h('span.muted.view-status');
-  const list = h('ul.rows', { 'aria-label': 'Messages', onkeydown: move });
+  // What is pointed at or focused holds still.
+  const list = h('ul.rows', { 'aria-label': 'Messages', onkeydown: move, onpointerdown: still, onfocusin: still });
   const empty = h('div.empty', null, h('h2', null, 'No messages yet'), h('p', null, 'What clients receive appears here. Subscribe with one of them and publish with another.'));
   const detail = payloadView();
   const pane = h('div.detail-pane', null, detail.element, h('p.muted.detail-hint', null, 'Choose a message to see all of it.'));
@@ -39,6 +40,10 @@ export function create(world) {
     return ({ topic }) => (wild ? matches(wanted, topic) : topic.includes(wanted));
   }
 
+  function still() {
+    if (!held) setHeld(true);
+  }
+
   function setHeld(next) {
     held = next;
     heldAt = world.messages.total;
@@ -55,7 +60,7 @@ export function create(world) {
 
   function choose(message) {
     selected = message;
-    if (message && !held) setHeld(true);
+    if (message) still();
     pane.classList.toggle('filled', Boolean(message));
     detail.show(message, message && before(message));
     redraw();
@@ -76,7 +81,9 @@ export function create(world) {
   function draw() {
     empty.hidden = rows.length > 0;
     if (empty.firstChild) setText(empty.firstChild, world.messages.length ? 'Nothing matches' : 'No messages yet');
-    keyed(list, rows, (message) => message.n, (message) => makeRow(message, choose), (row, message) => {
+    // By place and not by message: to fill a row anew is cheaper than to make one.
+    keyed(list, rows.map((message, i) => ({ message, i })), ({ i }) => i, ({ i }) => makeRow(() => choose(rows[i])), (row, { message }) => {
+      fillRow(row.firstChild, message);
       setAttr(row.firstChild, 'aria-current', message === selected ? 'true' : null);
     });
     const waiting = world.messages.total - heldAt;
@@ -121,12 +128,18 @@ export function create(world) {
   };
 }
 
-function makeRow(message, choose) {
-  const flags = [message.qos ? `Q${message.qos}` : '', message.retain ? 'R' : '', message.dup ? 'D' : ''].filter(Boolean).join(' ');
-  return h('li', null, h('button.message-row', { type: 'button', onclick: () => choose(message) },
-    h('span.time.mono', null, clockTime(message.time)),
-    h('span.who', null, message.client),
-    h('span.topic.mono', null, message.topic),
-    h('span.flags.mono', null, flags),
-    h('span.value.mono', null, preview(message.payload))));
+function makeRow(onclick) {
+  return h('li', null, h('button.message-row', { type: 'button', onclick },
+    h('span.time.mono'), h('span.who'), h('span.topic.mono'), h('span.flags.mono'), h('span.value.mono')));
+}
+
+const filled = new WeakMap();
+
+function fillRow(row, message) {
+  if (filled.get(row) === message) return;
+  filled.set(row, message);
+  const { qos, retain, dup } = message;
+  const flags = [qos ? `Q${qos}` : '', retain ? 'R' : '', dup ? 'D' : ''].filter(Boolean).join(' ');
+  const texts = [clockTime(message.time), message.client, message.topic, flags, preview(message.payload)];
+  texts.forEach((text, i) => setText(row.children[i], text));
 }

@@ -13,7 +13,7 @@ const TABLE_EVERY = 1000;
 export function create(world) {
   const topicList = h('datalist', { id: uniqueId('topics') });
   const topic = h('input.mono', { list: topicList.id, placeholder: 'Topic of a number', 'aria-label': 'Topic', required: true, spellcheck: 'false', class: 'grow', oninput: suggest });
-  const field = h('input.mono', { placeholder: 'JSON field', 'aria-label': 'Field of a JSON payload, as in a.b', spellcheck: 'false', size: '12' });
+  const field = h('input.mono', { placeholder: 'JSON field', 'aria-label': 'Field of a JSON payload, as in a.b', spellcheck: 'false', size: '9' });
   const add = h('button', { type: 'submit' }, 'Add');
   const form = h('form.row.grow', { onsubmit: addSeries }, topic, topicList, field, add);
   const span = select(WINDOWS, { value: '60000', 'aria-label': 'Time shown' });
