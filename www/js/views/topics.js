@@ -108,7 +108,7 @@ function topicDetail(world) {
     setText(name, topic || '(empty level)');
     const entries = node ? [...node.history].reverse() : [];
     history.hidden = !node;
-    setText(facts, node ? `${count(node.count)} messages${node.retained ? ' · one retained' : ''}` : 'No message on this topic itself.');
+    setText(facts, node ? `${count(node.count)} ${node.count === 1 ? 'message' : 'messages'}${node.retained ? ' · one retained' : ''}` : 'No message on this topic itself.');
     plot.hidden = !node?.last || !numericFields(node.last.payload).length;
     forget.hidden = !node?.retained;
     latest.hidden = !held;
