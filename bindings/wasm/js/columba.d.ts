@@ -505,6 +505,9 @@ export interface Field {
   name: string;
   value: string;
   note: string;
+  /** This is where the packet is malformed; `note` says why. */
+  isWrong?: boolean;
+  /** Parts of it: bits first, then bytes. */
   children: Field[];
 }
 

@@ -1,2 +1,26 @@
 //! The broker for JavaScript: `columba-core` driven from a tab, a worker or Node. What decides anything about MQTT is in
 //! the core; what has the shape of one host's object is in the JavaScript beside this crate.
+
+mod broker;
+pub mod client;
+mod client_js;
+mod events;
+mod explain;
+mod fault;
+mod inspect;
+mod options;
+mod packets;
+mod value;
+
+pub use broker::RawBroker;
+pub use client_js::RawClient;
+pub use explain::{RawCapture, explain_packet};
+pub use fault::RawFault;
+pub use packets::{decode_packet_js, encode_packet_js};
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[wasm_bindgen(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}

@@ -207,7 +207,7 @@ impl ReasonCode {
     }
 
     /// The return code of a CONNACK before 5.0 that comes nearest (table 3.1 of 3.1.1).
-    pub(crate) const fn to_return_code(self) -> u8 {
+    pub const fn to_return_code(self) -> u8 {
         match self {
             Self::UnsupportedProtocolVersion => 1,
             Self::ClientIdentifierNotValid => 2,
@@ -219,7 +219,7 @@ impl ReasonCode {
     }
 
     /// The reason that a return code of a CONNACK before 5.0 stands for.
-    pub(crate) const fn from_return_code(code: u8) -> Option<Self> {
+    pub const fn from_return_code(code: u8) -> Option<Self> {
         match code {
             0 => Some(Self::Success),
             1 => Some(Self::UnsupportedProtocolVersion),

@@ -48,8 +48,30 @@ pub(crate) enum State {
 }
 
 impl Inflight {
+    /// What was in flight when the broker ended, in order of sending; no two with the same packet identifier.
+    pub(crate) fn restored(last_id: u16, sent: &[(PacketId, State, Delivery)]) -> Self {
+        let entry = |&(id, state, delivery): &(PacketId, State, Delivery)| Entry {
+            id: id.get(),
+            state,
+            counted: false,
+            delivery,
+        };
+        Self {
+            entries: sent.iter().map(entry).collect(),
+            live: sent.len() as u32,
+            last_id,
+            gapless: sent.windows(2).all(|pair| distance(pair[0].0.get(), pair[1].0.get()) == 1),
+            ..Self::default()
+        }
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.live as usize
+    }
+
+    /// The packet identifier given last; 0 at first.
+    pub(crate) const fn last_id(&self) -> u16 {
+        self.last_id
     }
 
     pub(crate) const fn outstanding(&self) -> u16 {

@@ -7,6 +7,7 @@ use columba_codec::{SubscriptionId, SubscriptionOptions, TopicFilter, Version};
 
 use crate::auth::Peer;
 use crate::core::Core;
+use crate::keys::ConnectionKey;
 
 /// A session, with its connection if it has one.
 #[derive(Clone, Debug)]
@@ -69,6 +70,13 @@ impl Core {
     /// The session of this client id.
     pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
         self.session_of(client_id).map(|index| self.info(index))
+    }
+
+    /// The client id and the version of a connection whose CONNECT was accepted.
+    pub fn client_of(&self, connection: ConnectionKey) -> Option<(&str, Version)> {
+        let index = self.connections.resolve_connection(connection)?;
+        let session = self.connections[index].session?;
+        Some((&self.sessions[session].client_id, self.connections[index].version))
     }
 
     /// The subscriptions of this client id; none if it has no session.

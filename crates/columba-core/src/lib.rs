@@ -12,7 +12,8 @@
 //! * `poll_*` hands something out: [`Core::poll_ready`] who has something to send, [`Core::poll_transmit`] the bytes,
 //!   [`Core::poll_event`] news and questions, [`Core::poll_timeout`] the next deadline, [`Core::poll_abort`] whose
 //!   transport has to go.
-//! * Everything else looks and changes nothing.
+//! * Everything else looks and changes nothing. [`Core::snapshot`] does so too: what outlives connections, as bytes, for
+//!   [`Core::restore`], which stands beside [`Core::new`].
 //!
 //! # Example
 //!
@@ -54,6 +55,7 @@ mod metrics;
 mod packet_ids;
 mod route;
 mod session;
+mod snapshot;
 mod subscribe;
 mod time;
 mod timers;
@@ -73,4 +75,5 @@ pub use crate::inspect::{ClientInfo, ConnectionInfo, SubscriptionInfo};
 pub use crate::keys::{ConnectionKey, SessionKey, Ticket};
 pub use crate::message::MESSAGE_OVERHEAD;
 pub use crate::metrics::Metrics;
+pub use crate::snapshot::RestoreError;
 pub use crate::time::Time;

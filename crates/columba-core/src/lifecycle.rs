@@ -149,11 +149,16 @@ impl Core {
             }
             None => {}
         }
+        (self.add_session(client_id), false)
+    }
+
+    /// A new session for a client id that has none.
+    pub(crate) fn add_session(&mut self, client_id: &str) -> u32 {
         let index = self.sessions.insert(Session::new(Arc::from(client_id)));
         let Self { clients, sessions, hasher, .. } = self;
         let rehash = |&index: &u32| hasher.hash_one(&*sessions[index].client_id);
         clients.insert_unique(hasher.hash_one(client_id), index, rehash);
-        (index, false)
+        index
     }
 
     /// A session's timer has fired.
@@ -174,7 +179,8 @@ impl Core {
         }
     }
 
-    fn arm_session(&mut self, index: u32) {
+    /// Sets the one timer of a session, or withdraws it where nothing is due.
+    pub(crate) fn arm_session(&mut self, index: u32) {
         let session = &mut self.sessions[index];
         if let Some(timer) = session.timer.take() {
             self.timers.cancel(timer);

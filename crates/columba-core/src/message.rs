@@ -82,6 +82,11 @@ impl Messages {
         &self.store[id as usize]
     }
 
+    /// All messages, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Message)> {
+        self.store.iter().map(|(id, message)| (id as MessageId, message))
+    }
+
     /// Stores a message with one reference, the caller's.
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
         let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
@@ -147,6 +152,11 @@ impl Messages {
         }
     }
 
+    /// Gives an expiry to a message that was stored without.
+    pub(crate) fn set_expiry(&mut self, id: MessageId, at: Time, timers: &mut Timers) {
+        self.store[id as usize].expiry = Some((at, timers.set(at, Due::Message(id))));
+    }
+
     pub(crate) fn set_retained(&mut self, id: MessageId, retained: bool) {
         self.store[id as usize].retained = retained;
     }
@@ -205,6 +215,11 @@ impl Message {
     /// Expired and not to be sent any more, unless it has been sent before.
     pub(crate) const fn is_expired(&self) -> bool {
         self.expired
+    }
+
+    /// When it expires.
+    pub(crate) fn expires(&self) -> Option<Time> {
+        self.expiry.map(|(at, _)| at)
     }
 
     /// Seconds that remain until it expires, rounded up [MQTT-3.3.2-6].

@@ -35,6 +35,21 @@ impl PacketIds {
         }
     }
 
+    /// All of them in ascending order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        let mut few = match &self.0 {
+            Repr::Few(ids) => ids.clone(),
+            Repr::Empty | Repr::Many { .. } => Vec::new(),
+        };
+        few.sort_unstable();
+        let bits = match &self.0 {
+            Repr::Many { bits, .. } => &bits[..],
+            Repr::Empty | Repr::Few(_) => &[],
+        };
+        let many = (0..=u16::MAX).zip(bits.iter().flat_map(|word| (0..64).map(move |at| word >> at & 1)));
+        few.into_iter().chain(many.filter(|(_, set)| *set == 1).map(|(id, _)| id))
+    }
+
     /// Adds `id`; false if it was there.
     pub(crate) fn insert(&mut self, id: u16) -> bool {
         if self.contains(id) {
@@ -100,6 +115,9 @@ mod tests {
             assert!(ids.insert(id));
             assert!(!ids.insert(id));
             assert!(ids.contains(id));
+            let mut sorted = all[..=before].to_vec();
+            sorted.sort_unstable();
+            assert_eq!(ids.iter().collect::<Vec<_>>(), sorted);
         }
         for &id in &all {
             assert!(ids.remove(id));

@@ -411,7 +411,7 @@ impl Core {
     }
 
     /// Retains a stored message [MQTT-3.3.1-5].
-    fn retain(&mut self, topic: TopicName<'_>, id: MessageId) {
+    pub(crate) fn retain(&mut self, topic: TopicName<'_>, id: MessageId) {
         self.messages.acquire(id);
         self.messages.unshare(id);
         self.messages.set_retained(id, true);

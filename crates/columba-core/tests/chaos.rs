@@ -261,17 +261,46 @@ fn whatever_clients_do_the_broker_stays_whole() {
     }
 }
 
+/// Whatever they did, the broker can die at any moment: what comes back from a snapshot is the same again from its own,
+/// keeps the limits, and leaves nothing behind.
+#[test]
+fn whatever_clients_did_the_broker_comes_back() {
+    for seed in 0..CASES / 4 {
+        caught(seed, || {
+            let mut random = Random(seed);
+            let (world, mut clients) = play(&mut random);
+            let back = world.restarted(random.pick(&[0, 1, 5, 30, 1000]));
+            check_limits(&back);
+            assert_eq!(back.restarted(0).snapshot(), back.snapshot());
+            clients.clear();
+            for _ in 0..STEPS {
+                step(&mut random, &back, &mut clients);
+            }
+            check_limits(&back);
+        });
+    }
+}
+
 /// One case, by its number.
 fn run(seed: u64) {
-    let outcome = std::panic::catch_unwind(|| {
-        let mut random = Random(seed);
-        let world = World::with(|config| tight(&mut random, config));
-        let mut clients = Vec::new();
-        for _ in 0..STEPS {
-            step(&mut random, &world, &mut clients);
-        }
+    caught(seed, || {
+        let (world, _) = play(&mut Random(seed));
         check_limits(&world);
     });
+}
+
+fn play(random: &mut Random) -> (World, Vec<Client>) {
+    let world = World::with(|config| tight(random, config));
+    let mut clients = Vec::new();
+    for _ in 0..STEPS {
+        step(random, &world, &mut clients);
+    }
+    (world, clients)
+}
+
+/// Names the case that fails.
+fn caught(seed: u64, case: impl FnOnce() + std::panic::UnwindSafe) {
+    let outcome = std::panic::catch_unwind(case);
     if let Err(panic) = outcome {
         eprintln!("in case {seed}");
         std::panic::resume_unwind(panic);

@@ -5,6 +5,7 @@ mod world;
 
 mod auth;
 mod chaos;
+mod damage;
 mod errors;
 mod events;
 mod handshake;
@@ -17,6 +18,7 @@ mod retained;
 mod session;
 mod settings;
 mod shared;
+mod snapshot;
 mod subscriptions;
 mod versions;
 mod will;

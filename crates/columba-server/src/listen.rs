@@ -10,6 +10,7 @@ use columba_net::{TcpListener, Tls, TlsListener, WsListener};
 
 use crate::config::{ListenerConfig, ListenerKind};
 use crate::log::{self, Level};
+use crate::playground;
 
 /// A listener that is bound.
 pub(crate) struct Bound {
@@ -45,7 +46,7 @@ async fn bind_tcp(
     let tcp = TcpListener::bind(&config.address).await?.proxy_protocol(config.proxy_protocol);
     let local = Some(tcp.local_addr());
     let web = |tcp: TcpListener| {
-        let mut listener = WsListener::new(tcp);
+        let mut listener = WsListener::new(tcp).fallback(playground::page);
         if let Some(path) = &config.path {
             listener = listener.path(path);
         }

@@ -8,6 +8,7 @@ mod config;
 mod listen;
 mod log;
 mod password;
+mod playground;
 mod run;
 mod settings;
 mod sys;

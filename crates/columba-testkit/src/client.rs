@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use columba::codec::{
-    Ack, Auth, Connect, Disconnect, List, Packet, PacketId, PacketType, Publish, Subscribe, SubscribeItem,
-    Unsubscribe,
+use columba_codec::{
+    Ack, Auth, Connect, Disconnect, List, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Subscribe,
+    SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe, Version,
 };
-use columba::{QoS, ReasonCode, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName, Version};
 
 use crate::promises::Promises;
 use crate::received::Received;
@@ -310,10 +309,11 @@ impl Client {
     #[track_caller]
     pub fn bytes_until_closed(&self) -> Vec<u8> {
         let mut script = self.script.borrow_mut();
-        let deadline = Instant::now() + script.patience;
-        let Script { wire, buffer, .. } = &mut *script;
+        let Script { wire, buffer, patience, .. } = &mut *script;
+        // Only who waits looks at a clock.
+        let deadline = wire.waits().then(|| Instant::now() + *patience);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
             wire.receive(buffer, left);
             if !wire.is_open() || !wire.waits() || left.is_zero() {
                 break;
@@ -606,21 +606,21 @@ impl Client {
     /// False if there are not.
     #[track_caller]
     fn poll_beyond(&self, count: usize) -> bool {
-        let deadline = Instant::now() + self.script.borrow().patience;
+        let mut deadline = None;
         let mut patience = Duration::ZERO;
         loop {
             let was_open = self.is_open();
             self.receive(patience);
-            {
-                let script = self.script.borrow();
-                if script.inbox.len() > count {
-                    return true;
-                }
-                if !script.wire.waits() || !was_open {
-                    return false;
-                }
+            let script = self.script.borrow();
+            if script.inbox.len() > count {
+                return true;
             }
-            patience = deadline.saturating_duration_since(Instant::now());
+            if !script.wire.waits() || !was_open {
+                return false;
+            }
+            // Only who waits looks at a clock.
+            let now = Instant::now();
+            patience = deadline.get_or_insert_with(|| now + script.patience).saturating_duration_since(now);
             if patience.is_zero() {
                 return false;
             }

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use columba::codec::{Connect, Packet, Publish};
-use columba::{ClientInfo, QoS, ReasonCode, SubscriptionInfo, TopicFilter, TopicName, Version};
+use columba_codec::{Connect, Packet, Publish, QoS, ReasonCode, TopicFilter, TopicName, Version};
+use columba_core::{ClientInfo, SubscriptionInfo};
 
 use crate::transcript::{Direction, Entry, Transcript, What};
 
@@ -23,7 +22,6 @@ type Check = Box<dyn Fn(&View<'_>) -> Result<(), String> + Send>;
 
 /// What a condition sees.
 pub(crate) struct View<'a> {
-    pub(crate) transcript: &'a Transcript,
     pub(crate) entries: &'a VecDeque<Entry>,
     pub(crate) sessions: &'a [ClientInfo],
     /// Of the client that the condition names.
@@ -161,7 +159,7 @@ impl Condition {
 impl View<'_> {
     /// What happened on this client's connections.
     fn of<'a>(&'a self, client: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| *self.transcript.name_of(entry.connection) == *client)
+        self.entries.iter().filter(move |entry| *entry.client() == *client)
     }
 
     fn session(&self, client: &str) -> Option<&ClientInfo> {
@@ -252,7 +250,7 @@ impl Messages {
                 (Some(topic), None) => topic.as_str().to_owned(),
                 (None, alias) => alias.and_then(|alias| aliases.get(&alias).cloned()).unwrap_or_default(),
             };
-            let name = view.transcript.name_of(entry.connection);
+            let name = entry.client();
             let is_on_topic = TopicName::parse(&topic).is_ok_and(|topic| filter.matches(topic));
             let is_clients = self.client.as_deref().is_none_or(|client| *name == *client);
             if is_on_topic && is_clients && self.tests.iter().all(|test| test(&publish)) {
@@ -492,9 +490,6 @@ pub(crate) fn came_since(transcript: &Transcript, client: &str, mark: usize) -> 
     transcript.with(|entries, forgotten| {
         let new = entries.iter().skip(mark.saturating_sub(forgotten));
         let new = new.filter(|entry| entry.direction == Direction::ToClient && entry.packet().is_some());
-        new.filter(|entry| *transcript.name_of(entry.connection) == *client).map(Entry::text).collect()
+        new.filter(|entry| *entry.client() == *client).map(Entry::text).collect()
     })
 }
-
-/// How long an expectation waits on a broker with sockets, unless told otherwise.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);

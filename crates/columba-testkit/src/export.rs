@@ -1,11 +1,13 @@
 //! A transcript in other forms: a sequence diagram as text, JSON, and a capture that Wireshark opens.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use crate::transcript::{Direction, Entry, Transcript, What};
+
+/// The most characters of a name or a packet's description that a diagram shows.
+const MAX_TEXT: usize = 500;
 
 impl Transcript {
     /// A sequence diagram: a line of life for each client and, on the right, the broker's; an arrow for each packet, with what
@@ -23,7 +25,7 @@ impl Transcript {
         let mut columns: Vec<(String, usize)> = Vec::new();
         let mut left = 0;
         for entry in &entries {
-            let name = self.name_of(entry.connection).to_string();
+            let name = shortened(&entry.client());
             if !columns.iter().any(|(known, _)| *known == name) {
                 let width = name.chars().count().max(6) + 2;
                 columns.push((name, left));
@@ -31,15 +33,16 @@ impl Transcript {
             }
         }
         let column = |entry: &Entry| {
-            let name = self.name_of(entry.connection);
-            columns.iter().find(|(known, _)| **known == *name).map_or(0, |(_, at)| *at)
+            let name = shortened(&entry.client());
+            columns.iter().find(|(known, _)| *known == name).map_or(0, |(_, at)| *at)
         };
-        let needed = entries.iter().map(|entry| column(entry) + entry.text().chars().count() + 8);
+        let needed = entries.iter().map(|entry| column(entry) + shortened(&entry.text()).chars().count() + 8);
         let broker = needed.max().unwrap_or(0).max(left);
         let mut text = format!("{:>12}  ", "time");
         for (at, (name, _)) in columns.iter().enumerate() {
             let end = columns.get(at + 1).map_or(broker - 3, |(_, next)| *next);
-            let _ = write!(text, "{name:<width$}", width = end - columns[at].1);
+            text.push_str(name);
+            pad(&mut text, (end - columns[at].1).saturating_sub(name.chars().count()));
         }
         text.push_str("broker\n");
         for entry in &entries {
@@ -47,10 +50,11 @@ impl Transcript {
             let _ = write!(text, "{:>12.3}  ", entry.at.as_secs_f64());
             let mut place = 0;
             for (_, other) in columns.iter().filter(|(_, other)| *other < at) {
-                let _ = write!(text, "{:width$}│", "", width = other - place);
+                pad(&mut text, other - place);
+                text.push('│');
                 place = other + 1;
             }
-            let _ = write!(text, "{:width$}", "", width = at - place);
+            pad(&mut text, at - place);
             text.push_str(&arrow(entry, broker - at));
             if let Some(fate) = &entry.fate {
                 let _ = write!(text, "  [{fate}]");
@@ -63,33 +67,11 @@ impl Transcript {
     /// All entries as a JSON array of objects: `at` in seconds, `connection`, `client`, `direction` (`to broker` or `to
     /// client`), `text`, `bytes` in hexadecimal where it is a packet, `fate` where there is one.
     pub fn to_json(&self) -> String {
-        let entries: Vec<Value> = self.entries().iter().map(|entry| self.json(entry)).collect();
-        format!("{:#}\n", Value::Array(entries))
-    }
-
-    fn json(&self, entry: &Entry) -> Value {
-        let direction = match entry.direction {
-            Direction::ToBroker => "to broker",
-            Direction::ToClient => "to client",
-        };
-        let mut value = json!({
-            "at": entry.at.as_secs_f64(),
-            "connection": entry.connection,
-            "client": &*self.name_of(entry.connection),
-            "direction": direction,
-            "text": entry.text(),
-        });
-        if let What::Packet { bytes, .. } = &entry.what {
-            let mut hex = String::with_capacity(bytes.len() * 2);
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            value["bytes"] = hex.into();
+        let entries: Vec<String> = self.entries().iter().map(json).collect();
+        match entries.join(",\n") {
+            entries if entries.is_empty() => "[]\n".to_owned(),
+            entries => format!("[\n{entries}\n]\n"),
         }
-        if let Some(fate) = &entry.fate {
-            value["fate"] = (**fate).into();
-        }
-        value
     }
 
     /// All packets as a capture file (pcap) that Wireshark and tshark open. Each connection is one over TCP, from its own
@@ -99,32 +81,91 @@ impl Transcript {
         let mut capture = Capture::new();
         for entry in self.entries() {
             if let What::Packet { bytes, .. } = &entry.what {
-                capture.stream(entry.connection, entry.direction, entry.at, bytes);
+                capture.add(entry.connection, entry.direction, entry.at, bytes);
             }
         }
-        capture.file
+        capture.finish()
     }
+}
+
+/// As much of a text as there is room for in a diagram.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The width of a format string ends at 65,535.
+fn pad(text: &mut String, width: usize) {
+    text.extend(std::iter::repeat_n(' ', width));
+}
+
+/// An entry as a JSON object.
+fn json(entry: &Entry) -> String {
+    let direction = match entry.direction {
+        Direction::ToBroker => "to broker",
+        Direction::ToClient => "to client",
+    };
+    let mut members = vec![("at", format!("{:?}", entry.at.as_secs_f64()))];
+    if let What::Packet { bytes, .. } = &entry.what {
+        let mut hex = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        members.push(("bytes", quoted(&hex)));
+    }
+    members.push(("client", quoted(&entry.client())));
+    members.push(("connection", entry.connection.to_string()));
+    members.push(("direction", quoted(direction)));
+    members.extend(entry.fate.as_deref().map(|fate| ("fate", quoted(fate))));
+    members.push(("text", quoted(&entry.text())));
+    let lines: Vec<String> = members.iter().map(|(name, value)| format!("    \"{name}\": {value}")).collect();
+    format!("  {{\n{}\n  }}", lines.join(",\n"))
+}
+
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            control if control < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// One row, from the client's line of life to the broker's.
 fn arrow(entry: &Entry, width: usize) -> String {
-    let text = entry.text();
+    let text = shortened(&entry.text());
     let dashes = "─".repeat(width.saturating_sub(text.chars().count() + 6));
     let lost = entry.fate.as_deref().is_some_and(|fate| fate == "lost" || fate.starts_with("cut before"));
     match (&entry.what, entry.direction) {
         (What::Link(_), _) => {
-            format!("{text}{:width$}│", "", width = width.saturating_sub(text.chars().count()))
+            let space = " ".repeat(width.saturating_sub(text.chars().count()));
+            format!("{text}{space}│")
         }
         (_, Direction::ToBroker) => format!("├─ {text} {dashes}─{}│", if lost { '×' } else { '▶' }),
         (_, Direction::ToClient) => format!("│{}─ {text} {dashes}─┤", if lost { "×" } else { "◀" }),
     }
 }
 
-/// A capture file under construction: raw IPv4 packets.
-struct Capture {
+/// A capture file (pcap) under construction, for packets that are no [`Transcript`]: raw IPv4, as
+/// [`Transcript::to_pcap`] describes it.
+#[derive(Debug)]
+pub struct Capture {
     file: Vec<u8>,
-    /// By connection: the next sequence numbers of client and broker; `None` before the handshake.
-    sequences: Vec<Option<(u32, u32)>>,
+    /// By connection: the next sequence numbers of client and broker, after the handshake.
+    sequences: BTreeMap<usize, (u32, u32)>,
 }
 
 /// How much of a stream one segment carries; an IP packet holds less than 64 KiB.
@@ -135,7 +176,8 @@ const ACK: u8 = 0x10;
 const PUSH: u8 = 0x08;
 
 impl Capture {
-    fn new() -> Self {
+    /// A capture without packets.
+    pub fn new() -> Self {
         let mut file = Vec::new();
         // Magic number for microseconds, version 2.4, no time zone, no accuracy, whole packets.
         file.extend_from_slice(&0xa1b2_c3d4_u32.to_le_bytes());
@@ -143,19 +185,17 @@ impl Capture {
         file.extend_from_slice(&0x0004_0000_u32.to_le_bytes());
         // LINKTYPE_RAW: IP without a link layer.
         file.extend_from_slice(&101_u32.to_le_bytes());
-        Self { file, sequences: Vec::new() }
+        Self { file, sequences: BTreeMap::new() }
     }
 
-    fn stream(&mut self, connection: usize, direction: Direction, at: Duration, bytes: &[u8]) {
-        if self.sequences.len() <= connection {
-            self.sequences.resize(connection + 1, None);
-        }
-        if self.sequences[connection].is_none() {
+    /// Adds a packet. Of the number of a connection the lower 16 bits tell it from others.
+    pub fn add(&mut self, connection: usize, direction: Direction, at: Duration, bytes: &[u8]) {
+        if !self.sequences.contains_key(&connection) {
             self.segment(connection, Direction::ToBroker, at, (0, 0), SYN, &[]);
             self.segment(connection, Direction::ToClient, at, (0, 1), SYN | ACK, &[]);
             self.segment(connection, Direction::ToBroker, at, (1, 1), ACK, &[]);
         }
-        let (mut client, mut broker) = self.sequences[connection].unwrap_or((1, 1));
+        let (mut client, mut broker) = self.sequences.get(&connection).copied().unwrap_or((1, 1));
         for part in bytes.chunks(SEGMENT) {
             // A segment is shorter than 64 KiB.
             let length = part.len() as u32;
@@ -167,7 +207,12 @@ impl Capture {
                 broker = broker.wrapping_add(length);
             }
         }
-        self.sequences[connection] = Some((client, broker));
+        self.sequences.insert(connection, (client, broker));
+    }
+
+    /// The whole file.
+    pub fn finish(self) -> Vec<u8> {
+        self.file
     }
 
     fn segment(
@@ -212,6 +257,12 @@ impl Capture {
         self.file.extend_from_slice(&length.to_le_bytes());
         self.file.extend_from_slice(&ip);
         self.file.extend_from_slice(&tcp);
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

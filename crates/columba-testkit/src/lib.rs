@@ -89,7 +89,7 @@
 //! Every expectation says what it wanted and what there was, and shows the end of the conversation; a broker or a world that a
 //! failing test drops shows it too, if nothing else has. The whole of it is a [`Transcript`]: as a list, a
 //! [sequence diagram](Transcript::diagram) to keep as a snapshot, [JSON](Transcript::to_json), or a
-//! [capture](Transcript::to_pcap) for Wireshark.
+//! [capture](Transcript::to_pcap) for Wireshark. [`dissect`](dissect::dissect) explains every byte of a packet.
 //!
 //! ```text
 //!         time  device  app                                broker
@@ -101,10 +101,17 @@
 //! ```
 //!
 //! In a world every packet that a broker sends is also held against what MQTT allows, whatever the test is about.
+//!
+//! # Without sockets
+//!
+//! All that needs sockets, threads or an executor is behind the feature `sockets`, which is on by default: [`TestBroker`] and
+//! scripted clients over TCP and WebSocket. What is left is the world, and for programs that move bytes themselves, in a
+//! browser, say, the faults: a [`Net`] has them and the transcript, and a [`Line`] is a connection on which they happen.
 
+#[cfg(feature = "sockets")]
 mod broker;
 mod client;
-
+pub mod dissect;
 mod expect;
 mod export;
 mod fault;
@@ -113,31 +120,36 @@ mod net;
 mod promises;
 mod received;
 mod rng;
+#[cfg(feature = "sockets")]
 mod sockets;
 mod transcript;
 mod wire;
 mod words;
 mod world;
 
+#[cfg(feature = "sockets")]
 pub use columba;
-pub use columba::codec;
-pub use columba::{QoS, ReasonCode, Version};
+pub use columba_codec as codec;
+pub use columba_codec::{QoS, ReasonCode, Version};
+pub use columba_core as core;
 
+#[cfg(feature = "sockets")]
 pub use crate::broker::{Expectation, TestBroker, TestBrokerBuilder};
 pub use crate::client::{Client, level, name};
 pub use crate::expect::{
     Condition, Connected, Disconnected, Messages, SessionState, Subscribed, connected, delivered,
     disconnected, published, sequence, session, subscribed,
 };
+pub use crate::export::Capture;
 pub use crate::fault::{Exchange, Fault, Rule, on, on_any};
-pub use crate::net::FaultHandle;
+pub use crate::line::{Cargo, Line, PublishError};
+pub use crate::net::{FaultHandle, Net};
 pub use crate::received::Received;
 pub use crate::transcript::{Direction, Entry, Transcript, What};
 pub use crate::words::describe;
 pub use crate::world::{Edge, EdgeEvent, SimulatedBroker, World, WorldOptions};
 
-use columba::TopicName;
-use columba::codec::{Connect, MessageProperties, Will};
+use columba_codec::{Connect, MessageProperties, TopicName, Will};
 
 /// For CONNECT: the session is to last, in MQTT 5 for an hour after the connection.
 pub fn persistent(connect: &mut Connect<'_>) {

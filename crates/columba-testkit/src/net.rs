@@ -1,24 +1,30 @@
 //! What all connections of a broker or a world share: the faults and the transcript. It decides what happens to a packet;
-//! it carries nothing itself.
+//! it carries nothing itself and knows no line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use columba::codec::Packet;
-use columba::{ReasonCode, TopicName, Version};
+use columba_codec::{Packet, ReasonCode, TopicName, Version};
 
 use crate::expect::Condition;
 use crate::fault::{Action, Exchange, Fault, Passing};
 use crate::rng::Rng;
 use crate::transcript::{Direction, Transcript};
 
-/// Shared by all lines.
+/// What the lines of a broker share: the faults that happen on them, and the transcript. Cloning gives another handle to the
+/// same one.
+///
+/// [`TestBroker`](crate::TestBroker) and [`World`](crate::World) have one each. It is for programs that move the bytes of
+/// [lines](crate::Line) themselves.
+///
+/// It holds nothing of a line that is gone but what the transcript has about it.
 #[derive(Clone, Debug)]
-pub(crate) struct Net {
-    pub(crate) transcript: Transcript,
+pub struct Net {
+    transcript: Transcript,
     book: Arc<Mutex<Book>>,
 }
 
@@ -27,17 +33,19 @@ struct Book {
     rules: Vec<Active>,
     next_id: u64,
     rng: Rng,
-    /// Packets that have passed, per connection number.
-    passed: Vec<u64>,
-    released: Vec<u64>,
-    /// Lines that hold something back.
-    wakers: Vec<Waker>,
+    /// Packets that have arrived, on all connections.
+    passed: u64,
+    packet_limit: usize,
+    /// By number of the connection: who moves lines that hold something back.
+    wakers: BTreeMap<usize, Waker>,
 }
 
 #[derive(Debug)]
 struct Active {
     id: u64,
     fault: Fault,
+    /// What it holds does not wait.
+    released: bool,
     seen: u64,
     /// Shared with the handle, which may ask when the fault is gone, and from within a handler.
     hits: Arc<AtomicU64>,
@@ -77,54 +85,68 @@ pub(crate) enum Decision {
 pub(crate) enum Hold {
     /// The release of this fault.
     Release(u64),
-    /// So many packets on other connections than this, in all since the start.
-    Others { connection: usize, count: u64 },
+    /// So many packets on other connections than its own, in all since the start.
+    Others(u64),
 }
 
 impl Net {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// One without faults. `seed` decides everything that is random about those it will have.
+    pub fn new(seed: u64) -> Self {
         let book = Book {
             rules: Vec::new(),
             next_id: 0,
             rng: Rng::new(seed),
-            passed: Vec::new(),
-            released: Vec::new(),
-            wakers: Vec::new(),
+            passed: 0,
+            packet_limit: usize::MAX,
+            wakers: BTreeMap::new(),
         };
         Self { transcript: Transcript::default(), book: Arc::new(Mutex::new(book)) }
     }
 
-    pub(crate) fn add(&self, fault: Fault) -> FaultHandle {
+    /// What has happened so far on all lines.
+    pub const fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Packets larger than so many bytes go on as they come: nothing happens to them, and the transcript has their beginning.
+    /// So a line holds no more of a packet than this that has not come whole. Without it there is no limit but MQTT's, 256 MiB.
+    pub fn limit_packets(&self, bytes: usize) {
+        self.book().packet_limit = bytes;
+    }
+
+    /// From now on this happens to packets on all lines, after the faults that were added before.
+    pub fn add(&self, fault: Fault) -> FaultHandle {
         let mut book = self.book();
         let id = book.next_id;
         book.next_id += 1;
         let hits = Arc::<AtomicU64>::default();
-        book.rules.push(Active { id, fault, seen: 0, hits: hits.clone() });
+        book.rules.push(Active { id, fault, released: false, seen: 0, hits: hits.clone() });
         FaultHandle { net: self.clone(), id, hits }
     }
 
-    pub(crate) fn clear(&self) {
-        let mut book = self.book();
-        let held: Vec<u64> = book.rules.iter().map(|rule| rule.id).collect();
-        book.rules.clear();
-        book.released.extend(held);
-        book.wake();
+    /// No fault happens any more, and what was held may go on. What a fault did to a line stays done.
+    pub fn clear(&self) {
+        // A handler may own a line: it is dropped when nobody waits for the book.
+        let rules = std::mem::take(&mut self.book().rules);
+        drop(rules);
+        self.wake();
     }
 
-    /// Nothing can happen to a packet.
-    pub(crate) fn is_calm(&self) -> bool {
+    /// There is no fault: nothing can happen to a packet, and lines let go on what they have of one.
+    pub fn is_calm(&self) -> bool {
         self.book().rules.is_empty()
     }
 
-    /// The first rule whose time it is decides, and its name for the transcript comes with it.
+    /// The first rule whose time it is decides, and its name for the transcript comes with it. `own` is how many packets have
+    /// arrived on this connection.
     pub(crate) fn decide(
         &self,
         passing: &Passing<'_>,
-        connection: usize,
+        own: u64,
         version: Version,
     ) -> (Decision, Option<String>) {
         let mut book = self.book();
-        let Book { rules, rng, .. } = &mut *book;
+        let Book { rules, rng, passed, .. } = &mut *book;
         let found = rules
             .iter_mut()
             .find_map(|rule| rule.fault.applies(passing, &mut rule.seen, rng).then_some(rule));
@@ -144,11 +166,7 @@ impl Net {
             Action::HalfOpen => Decision::HalfOpen,
             Action::Blackhole => Decision::Blackhole,
             Action::Hold => Decision::Hold(Hold::Release(id)),
-            Action::Behind(packets) => {
-                let packets = *packets;
-                let count = book.passed_by_others(connection) + packets;
-                Decision::Hold(Hold::Others { connection, count })
-            }
+            Action::Behind(packets) => Decision::Hold(Hold::Others((*passed - own).saturating_add(*packets))),
             Action::Slow(rate) => Decision::Slow(*rate),
             Action::Answer(reason) => Decision::Answer(*reason),
             Action::Handle(handler) => {
@@ -162,44 +180,46 @@ impl Net {
     }
 
     /// A packet has arrived.
-    pub(crate) fn passed(&self, connection: usize) {
+    pub(crate) fn passed(&self) {
         let mut book = self.book();
-        if book.passed.len() <= connection {
-            book.passed.resize(connection + 1, 0);
-        }
-        book.passed[connection] += 1;
-        book.wake();
+        book.passed += 1;
+        let wakers = std::mem::take(&mut book.wakers);
+        drop(book);
+        wakers.into_values().for_each(Waker::wake);
     }
 
-    pub(crate) fn holds(&self, hold: Hold) -> bool {
+    /// Whether this still waits on a connection on which `own` packets have arrived.
+    pub(crate) fn holds(&self, hold: Hold, own: u64) -> bool {
         let book = self.book();
         match hold {
-            Hold::Release(id) => !book.released.contains(&id),
-            Hold::Others { connection, count } => book.passed_by_others(connection) < count,
+            Hold::Release(id) => book.rules.iter().any(|rule| rule.id == id && !rule.released),
+            Hold::Others(count) => book.passed - own < count,
         }
     }
 
-    /// Wakes when something held may go on.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let mut book = self.book();
-        if !book.wakers.iter().any(|known| known.will_wake(waker)) {
-            book.wakers.push(waker.clone());
-        }
+    pub(crate) fn packet_limit(&self) -> usize {
+        self.book().packet_limit
+    }
+
+    /// Wakes when something may go on that is held on this connection.
+    pub(crate) fn register(&self, connection: usize, waker: &Waker) {
+        self.book().wakers.insert(connection, waker.clone());
+    }
+
+    /// The line is gone.
+    pub(crate) fn forget(&self, connection: usize) {
+        let waker = self.book().wakers.remove(&connection);
+        drop(waker);
+    }
+
+    fn wake(&self) {
+        // Not under the lock: whoever is woken may drop a line.
+        let wakers = std::mem::take(&mut self.book().wakers);
+        wakers.into_values().for_each(Waker::wake);
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Book {
-    fn passed_by_others(&self, connection: usize) -> u64 {
-        let others = self.passed.iter().enumerate().filter(|&(number, _)| number != connection);
-        others.map(|(_, count)| count).sum()
-    }
-
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -217,15 +237,19 @@ impl FaultHandle {
 
     /// It happens to no packet any more. What it holds is released.
     pub fn remove(&self) {
-        self.net.book().rules.retain(|rule| rule.id != self.id);
-        self.release();
+        let mut book = self.net.book();
+        let removed: Vec<Active> = book.rules.extract_if(.., |rule| rule.id == self.id).collect();
+        drop(book);
+        drop(removed);
+        self.net.wake();
     }
 
     /// What it holds goes on, and what it would hold from now on does not wait.
     pub fn release(&self) {
-        let mut book = self.net.book();
-        book.released.push(self.id);
-        book.wake();
+        if let Some(rule) = self.net.book().rules.iter_mut().find(|rule| rule.id == self.id) {
+            rule.released = true;
+        }
+        self.net.wake();
     }
 }
 

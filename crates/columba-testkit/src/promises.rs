@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use columba::codec::{FixedHeader, Packet, Publish, QoS, Version};
+use columba_codec::{FixedHeader, Packet, Publish, QoS, Version};
 
 use crate::words::describe;
 

@@ -1,7 +1,6 @@
 //! A packet as a client got it.
 
-use columba::Version;
-use columba::codec::{FixedHeader, Packet};
+use columba_codec::{FixedHeader, Packet, Version};
 
 use crate::words::describe;
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::client::Client;
 use crate::promises::Promises;
-use crate::transcript::{Direction, Entry, Transcript, What};
+use crate::transcript::{Direction, Entry, Name, Transcript, What};
 use crate::wire::Wire;
 
 /// How long opening a connection may take.
@@ -54,12 +55,11 @@ impl Client {
     }
 
     fn over(stream: impl Stream + 'static, name: &str, version: Version, transcript: &Transcript) -> Self {
-        let number = transcript.add_connection(name);
         let wire = Socket {
             stream,
             open: true,
             stalled: false,
-            number,
+            name: transcript.add_connection(name),
             version,
             transcript: transcript.clone(),
             start: Instant::now(),
@@ -80,7 +80,7 @@ struct Socket<S> {
     stream: S,
     open: bool,
     stalled: bool,
-    number: usize,
+    name: Arc<Name>,
     version: Version,
     transcript: Transcript,
     start: Instant,
@@ -147,13 +147,10 @@ impl<S: Stream> Wire for Socket<S> {
 
 impl<S> Socket<S> {
     fn record(&self, direction: Direction, bytes: &[u8]) {
-        let (at, connection, version) = (self.start.elapsed(), self.number, self.version);
-        self.transcript.add_packets(bytes, |bytes| Entry {
-            at,
-            connection,
-            direction,
-            what: What::Packet { version, bytes: Bytes::copy_from_slice(bytes) },
-            fate: None,
+        let (at, version) = (self.start.elapsed(), self.version);
+        self.transcript.add_packets(bytes, |bytes| {
+            let bytes = Bytes::copy_from_slice(bytes);
+            Entry::new(&self.name, at, direction, What::Packet { version, bytes })
         });
     }
 }

@@ -1,14 +1,13 @@
 //! The record of a conversation: every packet in both directions, with its time and its connection. It keeps bytes and
 //! never interprets them until somebody reads it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use columba::Version;
-use columba::codec::{FixedHeader, Packet};
+use columba_codec::{FixedHeader, Packet, Version};
 
 use crate::words::describe;
 
@@ -18,8 +17,24 @@ use crate::words::describe;
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     log: Arc<Mutex<Log>>,
-    /// By number of the connection.
-    names: Arc<Mutex<Vec<Arc<str>>>>,
+    names: Arc<Mutex<Names>>,
+}
+
+/// The names of connections that something still refers to.
+#[derive(Debug, Default)]
+struct Names {
+    known: BTreeMap<usize, Weak<Name>>,
+    /// Connections so far.
+    opened: usize,
+    /// So many known names are looked through for those that nothing refers to.
+    sweep_at: usize,
+}
+
+/// What a connection is called. Its line and its entries share it, and with the last of them it is gone.
+#[derive(Debug)]
+pub(crate) struct Name {
+    number: usize,
+    text: Mutex<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +62,9 @@ pub struct Entry {
     pub what: What,
     /// What a fault did to it, if one did.
     pub fate: Option<Arc<str>>,
+    name: Arc<Name>,
+    /// What it counts for towards [`MAX_BYTES`].
+    weight: usize,
 }
 
 /// Which way something goes.
@@ -75,8 +93,12 @@ pub enum What {
 
 /// The most entries that are kept.
 const MAX_ENTRIES: usize = 100_000;
-/// The most bytes of packets that are kept.
+/// The most bytes of packets that are kept, and of the names of their connections.
 const MAX_BYTES: usize = 64 << 20;
+/// So many names may be known before any is looked for that can go.
+const MIN_SWEEP: usize = 64;
+/// Longer names stand out of their column.
+const MAX_WIDTH: usize = 40;
 /// How much of the end a failing test shows.
 const TAIL: usize = 60;
 
@@ -97,9 +119,19 @@ impl Transcript {
         self.log().entries.iter().cloned().collect()
     }
 
-    /// The name of a connection: its client id, or what it was opened as.
+    /// Hands out all entries that are kept, oldest first, and keeps them no longer.
+    pub fn take(&self) -> Vec<Entry> {
+        let mut log = self.log();
+        log.forgotten += log.entries.len();
+        log.bytes = 0;
+        log.entries.drain(..).collect()
+    }
+
+    /// The name of a connection: its client id, or what it was opened as. A connection that is closed has one as long as
+    /// there are entries about it, here or [taken](Self::take); then it is `?`. See also [`Entry::client`].
     pub fn name_of(&self, connection: usize) -> Arc<str> {
-        self.names().get(connection).cloned().unwrap_or_else(|| "?".into())
+        let name = self.names().known.get(&connection).and_then(Weak::upgrade);
+        name.map_or_else(|| "?".into(), |name| name.get())
     }
 
     /// The last entries as text, for a failure's message.
@@ -111,7 +143,7 @@ impl Transcript {
         if skipped + log.forgotten > 0 {
             text = format!("… {} entries before\n", skipped + log.forgotten);
         }
-        text + &self.render(&log, skipped)
+        text + &Self::render(&log, skipped)
     }
 
     /// Forgets everything so far.
@@ -134,8 +166,13 @@ impl Transcript {
     }
 
     /// Records nothing from now on.
-    pub(crate) fn switch_off(&self) {
+    pub fn switch_off(&self) {
         self.log().off = true;
+    }
+
+    /// Records again.
+    pub fn switch_on(&self) {
+        self.log().off = false;
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -148,17 +185,19 @@ impl Transcript {
         f(&log.entries, log.forgotten)
     }
 
-    /// The next connection's number.
-    pub(crate) fn add_connection(&self, name: &str) -> usize {
+    /// Gives the next connection its number.
+    pub(crate) fn add_connection(&self, name: &str) -> Arc<Name> {
         let mut names = self.names();
-        names.push(name.into());
-        names.len() - 1
-    }
-
-    pub(crate) fn rename(&self, connection: usize, name: &str) {
-        if let Some(slot) = self.names().get_mut(connection) {
-            *slot = name.into();
+        let number = names.opened;
+        names.opened += 1;
+        if names.known.len() >= names.sweep_at {
+            names.known.retain(|_, name| name.strong_count() > 0);
+            // As many again have to come before the next time: a connection pays for a constant number of others.
+            names.sweep_at = MIN_SWEEP.max(names.known.len() * 2);
         }
+        let name = Arc::new(Name { number, text: Mutex::new(name.into()) });
+        names.known.insert(number, Arc::downgrade(&name));
+        name
     }
 
     pub(crate) fn add(&self, entry: Entry) {
@@ -166,11 +205,11 @@ impl Transcript {
         if log.off {
             return;
         }
-        log.bytes += entry.size();
+        log.bytes += entry.weight;
         log.entries.push_back(entry);
         while log.entries.len() > MAX_ENTRIES || log.bytes > MAX_BYTES {
             let Some(oldest) = log.entries.pop_front() else { break };
-            log.bytes -= oldest.size();
+            log.bytes -= oldest.weight;
             log.forgotten += 1;
         }
     }
@@ -182,11 +221,9 @@ impl Transcript {
         }
     }
 
-    fn render(&self, log: &Log, skip: usize) -> String {
-        let names = self.names();
+    fn render(log: &Log, skip: usize) -> String {
         let entries = || log.entries.iter().skip(skip);
-        let name = |entry: &Entry| names.get(entry.connection).map_or("?", |name| name);
-        let width = entries().map(|entry| name(entry).chars().count()).max().unwrap_or(0);
+        let width = entries().map(|entry| entry.client().chars().count()).max().unwrap_or(0).min(MAX_WIDTH);
         let mut text = String::new();
         for entry in entries() {
             let arrow = match (entry.direction, &entry.fate) {
@@ -196,7 +233,7 @@ impl Transcript {
                 (Direction::ToClient, Some(_)) => "×──",
             };
             let seconds = entry.at.as_secs_f64();
-            let _ = write!(text, "{seconds:>12.3}  {:<width$} {arrow} {}", name(entry), entry.text());
+            let _ = write!(text, "{seconds:>12.3}  {:<width$} {arrow} {}", entry.client(), entry.text());
             if let Some(fate) = &entry.fate {
                 let _ = write!(text, "   [{fate}]");
             }
@@ -205,16 +242,45 @@ impl Transcript {
         text
     }
 
-    fn names(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn names(&self) -> MutexGuard<'_, Names> {
+        lock(&self.names)
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
+    }
+}
+
+impl Name {
+    /// The number of the connection.
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn get(&self) -> Arc<str> {
+        lock(&self.text).clone()
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        *lock(&self.text) = text.into();
     }
 }
 
 impl Entry {
+    pub(crate) fn new(name: &Arc<Name>, at: Duration, direction: Direction, what: What) -> Self {
+        let size = match &what {
+            What::Packet { bytes, .. } => bytes.len(),
+            What::Link(_) => 0,
+        };
+        let (connection, weight) = (name.number, size + name.get().len());
+        Self { at, connection, direction, what, fate: None, name: name.clone(), weight }
+    }
+
+    /// The name of its connection: the client id, or what it was opened as before the client had sent one.
+    pub fn client(&self) -> Arc<str> {
+        self.name.get()
+    }
+
     /// The packet, if it is one that can be read.
     pub fn packet(&self) -> Option<Packet<'_>> {
         let What::Packet { version, bytes } = &self.what else { return None };
@@ -233,19 +299,12 @@ impl Entry {
             What::Link(what) => format!("({what})"),
         }
     }
-
-    fn size(&self) -> usize {
-        match &self.what {
-            What::Packet { bytes, .. } => bytes.len(),
-            What::Link(_) => 0,
-        }
-    }
 }
 
 impl fmt::Display for Transcript {
     /// All of it, one line each, in columns: seconds, client, direction, packet, fate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(&self.log(), 0))
+        f.write_str(&Self::render(&self.log(), 0))
     }
 }
 
@@ -260,6 +319,37 @@ pub(crate) fn each_packet(mut bytes: &[u8], mut f: impl FnMut(&[u8])) {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_connections_that_are_gone_take_no_room() {
+        let transcript = Transcript::default();
+        let kept: Vec<_> = (0..100).map(|_| transcript.add_connection("kept")).collect();
+        for _ in 0..100_000 {
+            transcript.add_connection("app");
+        }
+        assert!(transcript.names().known.len() <= 1 + 2 * kept.len());
+        assert!(kept.iter().all(|name| *transcript.name_of(name.number()) == *"kept"));
+    }
+
+    #[test]
+    fn names_count_as_bytes() {
+        let transcript = Transcript::default();
+        let name = transcript.add_connection(&"x".repeat(1 << 20));
+        for _ in 0..100 {
+            transcript.add(Entry::new(&name, Duration::ZERO, Direction::ToBroker, What::Link("opened")));
+        }
+        assert_eq!(transcript.entries().len(), 64);
+        assert!(transcript.tail().starts_with("… 40 entries before"));
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use columba::codec::{Ack, List, Packet, Publish, ReasonCode, SubscriptionId, UserProperty};
+use columba_codec::{Ack, List, Packet, Publish, ReasonCode, SubscriptionId, UserProperty};
 
 /// A packet in short. What a test seldom asks about is left out: most properties of CONNACK, reason strings. Reason codes are
 /// those of MQTT 5 in all versions: a CONNACK of 3.1.1 with return code 3 is `CONNACK 88`.

@@ -9,10 +9,10 @@ use crate::root;
 use crate::run::{answer, cargo, output};
 
 /// A program, the command that shows it is there, and the Debian packages that bring it.
-struct Program {
-    name: &'static str,
-    check: &'static [&'static str],
-    packages: &'static [&'static str],
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) check: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
 }
 
 const PROGRAMS: [Program; 6] = [
@@ -35,7 +35,7 @@ pub(crate) fn all() -> Result<(), String> {
     components()?;
     programs()?;
     python_packages()?;
-    node_packages()
+    node_packages(&root().join("tests/clients"), "MQTT.js")
 }
 
 /// A toolchain of rustup's minimal profile lacks them.
@@ -54,7 +54,12 @@ fn components() -> Result<(), String> {
 fn programs() -> Result<(), String> {
     let is_mosquitto = env::var("COLUMBA_TEST_BROKER").is_ok_and(|broker| broker == "mosquitto");
     let wanted = PROGRAMS.iter().chain(is_mosquitto.then_some(&MOSQUITTO));
-    let missing: Vec<&Program> = wanted.filter(|program| !is_there(program)).collect();
+    packages(&wanted.collect::<Vec<_>>())
+}
+
+/// Installs those of the programs that are not there.
+pub(crate) fn packages(wanted: &[&Program]) -> Result<(), String> {
+    let missing: Vec<_> = wanted.iter().filter(|program| !is_there(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -111,19 +116,15 @@ fn python_packages() -> Result<(), String> {
     copy(&wanted, &stamp)
 }
 
-/// MQTT.js and what it needs, exactly as in the lock file; no package may run a script of its own.
-fn node_packages() -> Result<(), String> {
-    let clients = root().join("tests/clients");
-    let wanted = clients.join("package-lock.json");
-    let stamp = clients.join("node_modules/.installed-lock.json");
+/// What a folder's lock file says, exactly; no package may run a script of its own.
+pub(crate) fn node_packages(folder: &Path, what: &str) -> Result<(), String> {
+    let wanted = folder.join("package-lock.json");
+    let stamp = folder.join("node_modules/.installed-lock.json");
     if is_same(&wanted, &stamp) {
         return Ok(());
     }
     let mut npm = Command::new("npm");
-    install(
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&clients),
-        "MQTT.js",
-    )?;
+    install(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder), what)?;
     copy(&wanted, &stamp)
 }
 

@@ -6,6 +6,7 @@ mod licence;
 mod mutants;
 mod run;
 mod tidy;
+mod wasm;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ cargo xtask <command> [-v]
   tidy      the rules of this repository that no compiler knows
   deny      licences and known vulnerabilities of the dependencies
   bench     the benchmarks
+  wasm      the WebAssembly build and its package for browsers and Node, in target/wasm/package
+  web       the playground with it, in target/web
   help      this text
 
   -v        show what the steps print, also where nothing fails
@@ -74,6 +77,8 @@ fn main() -> ExitCode {
             run.step("mutants", "deliberate defects are noticed", || mutants::all(&filter));
         }
         "tidy" => tidy(&mut run),
+        "wasm" => return said(wasm::package()),
+        "web" => return said(wasm::site()),
         "deny" => {
             licences(&mut run);
             run.step("deny", "no dependency has a known vulnerability", licence::advisories);
@@ -89,6 +94,20 @@ fn main() -> ExitCode {
         }
     }
     run.finish()
+}
+
+/// For commands whose last line is what they are for.
+fn said(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn check(run: &mut Run) {

@@ -58,7 +58,7 @@ struct Group {
 }
 
 /// Names a shared subscription; one that is gone is not mistaken for its successor in the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupKey {
     number: u32,
     serial: u32,
@@ -259,6 +259,15 @@ impl Subscriptions {
         let chosen = in_turn(&ready).or_else(|| in_turn(&possible))?;
         group.turn = (chosen + 1) % count;
         Some(group.members[chosen])
+    }
+
+    /// The shared subscriptions of a session, in the order of its list.
+    pub(crate) fn groups_of(&self, session: u32) -> impl Iterator<Item = GroupKey> {
+        let own = self.by_session.get(session as usize).map_or(&[][..], Vec::as_slice);
+        own.iter().filter(|reference| reference.group != NO_GROUP).map(|reference| GroupKey {
+            number: reference.group,
+            serial: self.groups[reference.group as usize].serial,
+        })
     }
 
     pub(crate) fn list(&self, session: u32) -> impl Iterator<Item = SubscriptionEntry> {

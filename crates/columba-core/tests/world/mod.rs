@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use columba_core::codec::{Connect, FixedHeader, MessageProperties, Packet, Publish, QoS, Version, Will};
 use columba_core::{
     AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Metrics, Peer,
-    Seed, Ticket, Time, Verdict,
+    RestoreError, Seed, Ticket, Time, Verdict,
 };
 
 pub(crate) use self::client::{Client, level, name};
@@ -102,10 +102,20 @@ impl World {
     pub(crate) fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         adjust(&mut config);
+        // Not zero: nothing may take the start for a special time.
+        Self::around(Core::new(config, Seed::from(1)), Time::from_secs(1000))
+    }
+
+    /// A broker that goes on from a snapshot, on a clock that has just begun.
+    pub(crate) fn restore(config: Config, snapshot: &[u8], away: Duration) -> Result<Self, RestoreError> {
+        let now = Time::from_secs(5);
+        Ok(Self::around(Core::restore(config, Seed::from(2), now, snapshot, away)?, now))
+    }
+
+    fn around(core: Core, now: Time) -> Self {
         let state = State {
-            core: Core::new(config, Seed::from(1)),
-            // Not zero: nothing may take the start for a special time.
-            now: Time::from_secs(1000),
+            core,
+            now,
             links: Vec::new(),
             events: VecDeque::new(),
             transcript: VecDeque::new(),
@@ -114,6 +124,26 @@ impl World {
             bytes_taken: 0,
         };
         Self { state: Rc::new(RefCell::new(state)) }
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let state = self.state.borrow();
+        state.core.snapshot(state.now)
+    }
+
+    /// What becomes of this broker if it dies now and is back so many seconds later.
+    pub(crate) fn restarted(&self, away: u64) -> Self {
+        self.restarted_with(away, |_| ())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn restarted_with(&self, away: u64, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.state.borrow().core.config().clone();
+        adjust(&mut config);
+        let world = Self::restore(config, &self.snapshot(), Duration::from_secs(away))
+            .expect("what is written can be read");
+        world.core(|_, _| ());
+        world
     }
 
     /// Lets `authorize` decide who may do what.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Inner, TestBroker};
-use crate::expect::{Condition, PATIENCE, View, came_since};
+use super::{Inner, PATIENCE, TestBroker};
+use crate::expect::{Condition, View, came_since};
 
 /// How often a condition is looked at that is not so yet.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -106,9 +106,8 @@ async fn check(inner: Arc<Inner>, condition: Condition, patience: Duration) -> R
             Some(client) => inner.broker.subscriptions(client).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        let transcript = &inner.net.transcript;
-        let outcome = transcript.with(|entries, _| {
-            condition.check(&View { transcript, entries, sessions: &sessions, subscriptions: &subscriptions })
+        let outcome = inner.net.transcript().with(|entries, _| {
+            condition.check(&View { entries, sessions: &sessions, subscriptions: &subscriptions })
         });
         if outcome.is_ok() || Instant::now() >= deadline {
             return outcome;

@@ -31,12 +31,13 @@ use self::host::Host;
 use self::pipe::PipeWire;
 use self::proxy::{Connection, Proxy};
 use crate::client::Client;
-use crate::expect::PATIENCE;
 use crate::fault::Fault;
 use crate::line::Line;
 use crate::net::{FaultHandle, Net};
 use crate::transcript::{Direction, Transcript};
 
+/// How long an expectation waits, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What a connection in memory holds in each direction that nobody has read.
 const PIPE_SIZE: usize = 64 << 10;
 
@@ -131,7 +132,7 @@ impl TestBroker {
 
     /// What has happened so far on all connections but those of clients in this process.
     pub fn transcript(&self) -> Transcript {
-        self.inner.net.transcript.clone()
+        self.inner.net.transcript().clone()
     }
 }
 
@@ -287,7 +288,8 @@ impl TestBroker {
     /// If no such client is connected, or the packet cannot be encoded.
     #[track_caller]
     pub fn inject(&self, client_id: &str, packet: &Packet<'_>) {
-        self.change(client_id, |line, now| line.inject(now, Direction::ToBroker, packet));
+        self.change(client_id, |line, now| line.inject(now, Direction::ToBroker, packet))
+            .expect("the test injects what can be encoded");
     }
 
     /// Sends a packet to a client that is connected, in the broker's name.
@@ -296,7 +298,8 @@ impl TestBroker {
     /// If no such client is connected, or the packet cannot be encoded.
     #[track_caller]
     pub fn inject_to(&self, client_id: &str, packet: &Packet<'_>) {
-        self.change(client_id, |line, now| line.inject(now, Direction::ToClient, packet));
+        self.change(client_id, |line, now| line.inject(now, Direction::ToClient, packet))
+            .expect("the test injects what can be encoded");
     }
 
     /// Publishes a message in the name of a client that is connected, and sees it through. The client notices nothing.
@@ -307,7 +310,8 @@ impl TestBroker {
     pub fn publish_as(&self, client_id: &str, topic: &str, qos: u8, payload: impl AsRef<[u8]>) {
         let mut publish = Publish::new(crate::name(topic), payload.as_ref());
         publish.qos = crate::level(qos);
-        self.change(client_id, |line, now| line.publish(now, &publish));
+        self.change(client_id, |line, now| line.publish(now, &publish))
+            .expect("the test publishes what can be encoded");
     }
 
     /// The broker has noticed that these have ended.
@@ -327,12 +331,12 @@ impl TestBroker {
     }
 
     #[track_caller]
-    fn change(&self, client_id: &str, change: impl FnOnce(&mut Line, Duration)) {
+    fn change<T>(&self, client_id: &str, change: impl FnOnce(&mut Line, Duration) -> T) -> T {
         let Some(connection) = self.inner.connection(client_id) else {
             panic!("no client {client_id:?} is connected\n{}", self.transcript().tail());
         };
         let now = self.inner.clock.now();
-        connection.change(|line| change(line, now));
+        connection.change(|line| change(line, now))
     }
 }
 
@@ -438,7 +442,7 @@ impl Inner {
         let connection = Arc::new(Connection::new(line));
         open.push(connection.clone());
         drop(open);
-        let proxy = Proxy::new(connection.clone(), self.net.clone(), self.clock.clone(), client, near);
+        let proxy = Proxy::new(connection.clone(), self.clock.clone(), client, near);
         let weak = Arc::downgrade(&self);
         let task = async move {
             proxy.await;
@@ -457,7 +461,7 @@ impl Inner {
     /// The latest connection under this client id.
     fn connection(&self, client_id: &str) -> Option<Arc<Connection>> {
         let open = self.open_connections();
-        open.iter().rev().find(|connection| *connection.line().client == *client_id).cloned()
+        open.iter().rev().find(|connection| connection.line().client() == client_id).cloned()
     }
 }
 

@@ -15,7 +15,6 @@ use futures::task::AtomicWaker;
 
 use super::clock::{Alarm, Clock};
 use crate::line::{Cargo, Line};
-use crate::net::Net;
 use crate::transcript::Direction;
 
 /// Room for one read.
@@ -33,7 +32,6 @@ pub(super) struct Connection {
 /// Moves one connection's bytes until both ends are closed.
 pub(super) struct Proxy {
     connection: Arc<Connection>,
-    net: Net,
     clock: Clock,
     alarm: Alarm,
     client: End<Box<dyn Transport>>,
@@ -91,14 +89,12 @@ impl Connection {
 impl Proxy {
     pub(super) fn new(
         connection: Arc<Connection>,
-        net: Net,
         clock: Clock,
         client: Box<dyn Transport>,
         broker: Pipe,
     ) -> Self {
         Self {
             connection,
-            net,
             clock,
             alarm: Alarm::default(),
             client: End::new(client),
@@ -141,7 +137,7 @@ impl Future for Proxy {
             return Poll::Ready(());
         }
         if this.connection.line().is_held() {
-            this.net.register(cx.waker());
+            this.connection.line().wake_when_released(cx.waker());
             // It may have been released meanwhile.
             while this.turn(cx) {}
         }

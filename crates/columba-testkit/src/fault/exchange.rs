@@ -1,7 +1,9 @@
 //! Taking over from a broker or a client: what a handler says instead, and the standard answers.
 
-use columba::codec::{Ack, Auth, ConnAck, ConnAckProperties, Disconnect, List, Packet, SubAck, UnsubAck};
-use columba::{QoS, ReasonCode, Version};
+use columba_codec::{
+    Ack, Auth, ConnAck, ConnAckProperties, Disconnect, List, Packet, QoS, ReasonCode, SubAck, UnsubAck,
+    Version,
+};
 
 /// What a handler does about one packet ([`Rule::handle`](crate::Rule::handle)).
 #[derive(Debug)]

@@ -6,8 +6,7 @@ mod exchange;
 use std::fmt;
 use std::time::Duration;
 
-use columba::codec::{Packet, PacketType};
-use columba::{ReasonCode, TopicFilter};
+use columba_codec::{Packet, PacketType, ReasonCode, TopicFilter, TopicName};
 
 pub use self::exchange::Exchange;
 pub(crate) use self::exchange::standard_answer;
@@ -276,7 +275,7 @@ impl Rule {
     fn matches(&self, passing: &Passing<'_>) -> bool {
         let is_on_topic = |filter: &str| {
             let filter = TopicFilter::parse(filter).ok();
-            let topic = passing.topic.and_then(|topic| columba::TopicName::parse(topic).ok());
+            let topic = passing.topic.and_then(|topic| TopicName::parse(topic).ok());
             filter.zip(topic).is_some_and(|(filter, topic)| filter.matches(topic))
         };
         self.packet.is_none_or(|packet| packet == passing.packet.packet_type())

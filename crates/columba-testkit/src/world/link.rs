@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use columba::codec::FixedHeader;
-use columba::core::ConnectionKey;
+use columba_codec::FixedHeader;
+use columba_core::ConnectionKey;
 
 use crate::line::Line;
 use crate::promises::Promises;
@@ -35,7 +35,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(broker: usize, key: ConnectionKey, line: Line) -> Self {
-        let promises = Promises::new(line.version);
+        let promises = Promises::new(line.version());
         Self {
             broker,
             key,

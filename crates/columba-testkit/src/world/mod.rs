@@ -11,11 +11,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use columba::codec::{Connect, Packet, Publish};
-use columba::core::{Core, Ticket, Time};
-use columba::{
-    AuthRequest, Authorize, ClientInfo, Config, Event, Metrics, Peer, ReasonCode, Seed, SubscriptionInfo,
-    TopicFilter, Verdict, Version,
+use columba_codec::{Connect, Packet, Publish, ReasonCode, TopicFilter, Version};
+use columba_core::{
+    AuthRequest, Authorize, ClientInfo, Config, Core, Event, Metrics, Peer, Seed, SubscriptionInfo, Ticket,
+    Time, Verdict,
 };
 
 pub use self::edge::{Edge, EdgeEvent};

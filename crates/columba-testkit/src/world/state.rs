@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use columba::codec::{Connect, FixedHeader, Packet, Publish};
-use columba::core::{Chunks, CloseCause, ConnectionKey, Core, Flow, Ticket, Time};
-use columba::{Action, AuthRequest, ClientIdentity, Config, Event, Peer, TopicName, Verdict, Version};
+use columba_codec::{Connect, FixedHeader, Packet, Publish, TopicName, Version};
+use columba_core::{
+    Action, AuthRequest, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Peer, Ticket, Time,
+    Verdict,
+};
 
 use super::edge::{Edge, EdgeEvent};
 use super::link::Link;
@@ -52,7 +54,7 @@ impl State {
     pub(super) fn new(options: &WorldOptions) -> Self {
         let net = Net::new(options.seed);
         if !options.transcript {
-            net.transcript.switch_off();
+            net.transcript().switch_off();
         }
         Self {
             now: START,
@@ -81,7 +83,7 @@ impl State {
     }
 
     pub(super) fn transcript(&self) -> Transcript {
-        self.net.transcript.clone()
+        self.net.transcript().clone()
     }
 
     // Connections.
@@ -140,14 +142,14 @@ impl State {
 
     /// The link of the client that is connected under this id.
     fn client(&mut self, client_id: &str) -> Option<&mut Link> {
-        self.links.iter_mut().rev().find(|link| link.client_open && *link.line.client == *client_id)
+        self.links.iter_mut().rev().find(|link| link.client_open && link.line.client() == client_id)
     }
 
     #[track_caller]
     pub(super) fn inject(&mut self, client_id: &str, direction: Direction, packet: &Packet<'_>) {
         let now = self.elapsed();
         let Some(link) = self.client(client_id) else { panic!("no client {client_id:?} is connected") };
-        link.line.inject(now, direction, packet);
+        link.line.inject(now, direction, packet).expect("the test injects what can be encoded");
         self.pump();
     }
 
@@ -155,7 +157,7 @@ impl State {
     pub(super) fn publish_as(&mut self, client_id: &str, publish: &Publish<'_>) {
         let now = self.elapsed();
         let Some(link) = self.client(client_id) else { panic!("no client {client_id:?} is connected") };
-        link.line.publish(now, publish);
+        link.line.publish(now, publish).expect("the test publishes what can be encoded");
         self.pump();
     }
 
@@ -215,9 +217,8 @@ impl State {
         let core = &self.brokers[0].core;
         let sessions: Vec<_> = core.clients().collect();
         let subscriptions = condition.client().map(|client| core.subscriptions(client)).unwrap_or_default();
-        let transcript = &self.net.transcript;
-        transcript.with(|entries, _| {
-            condition.check(&View { transcript, entries, sessions: &sessions, subscriptions: &subscriptions })
+        self.net.transcript().with(|entries, _| {
+            condition.check(&View { entries, sessions: &sessions, subscriptions: &subscriptions })
         })
     }
 
@@ -385,7 +386,7 @@ impl State {
         let (now, latency) = (self.elapsed(), self.latency());
         self.pass(at, || Edge::Sent(Bytes::copy_from_slice(bytes)));
         let link = &mut self.links[at];
-        let version = link.line.version;
+        let version = link.line.version();
         let mut broken = None;
         each_packet(bytes, |bytes| {
             let outcome =
@@ -393,10 +394,8 @@ impl State {
             broken = broken.take().or(outcome.err());
         });
         link.line.carry(now, Direction::ToClient, bytes, latency);
-        let number = link.line.number;
-        self.check(broken.is_none(), || {
-            format!("{}: {}", self.net.transcript.name_of(number), broken.unwrap_or_default())
-        });
+        let name = link.line.name();
+        self.check(broken.is_none(), || format!("{name}: {}", broken.unwrap_or_default()));
     }
 
     /// The broker has closed a connection.
@@ -421,7 +420,7 @@ impl State {
 
     #[track_caller]
     fn check(&self, condition: bool, problem: impl FnOnce() -> String) {
-        assert!(condition, "{}\n{}\n", problem(), self.net.transcript.tail());
+        assert!(condition, "{}\n{}\n", problem(), self.net.transcript().tail());
     }
 }
 
@@ -458,7 +457,7 @@ impl State {
     #[track_caller]
     fn empty(&mut self, broker: usize) {
         let core = &mut self.brokers[broker].core;
-        core.set_authorize(Box::new(|_: ClientIdentity<'_>, _: Action<'_>| true));
+        core.set_authorize(Box::new(|_: columba_core::Client<'_>, _: Action<'_>| true));
         let ids: Vec<_> = core.clients().map(|client| client.client_id).collect();
         for id in ids {
             self.visit(broker, &id, &[]);

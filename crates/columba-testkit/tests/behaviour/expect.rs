@@ -4,9 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use columba_testkit::codec::PacketType;
-use columba_testkit::columba::{QoS, SubscriptionOptions};
 use columba_testkit::{
-    Condition, ReasonCode, TestBroker, Version, World, connected, delivered, disconnected, on, persistent,
+    Condition, QoS, ReasonCode, Version, World, connected, delivered, disconnected, on, persistent,
     published, sequence, session, subscribed, will,
 };
 
@@ -82,19 +81,6 @@ fn a_world_runs_until_it_is_so() {
 }
 
 #[test]
-fn a_broker_is_waited_for() {
-    let broker = TestBroker::start();
-    let client = broker.connect("a", V5, persistent);
-    client.start_subscribe(&[("t", SubscriptionOptions::default())], None);
-    broker.expect(subscribed("a", "t")).wait();
-    client.start("t", 0, "x", |_| ());
-    broker.expect(delivered("t").client("a").payload("x")).wait();
-    client.drop_link();
-    broker.expect(disconnected("a")).wait();
-    broker.expect(session("a").connected(false)).within(Duration::from_secs(10)).wait();
-}
-
-#[test]
 fn a_fault_is_waited_for() {
     let world = stage();
     let lost = world.fault(on(PacketType::PubAck).from_broker().lose());
@@ -107,23 +93,4 @@ fn a_fault_is_waited_for() {
     assert!(failure(&world, lost.happened(3)).contains("a fault to happen 3 times"));
     lost.remove();
     assert_eq!(lost.hits(), 2, "what has happened stays so");
-}
-
-#[test]
-fn an_expectation_is_a_future_of_any_executor() {
-    let broker = TestBroker::start();
-    let client = broker.connect("a", V5, persistent);
-    client.publish("t", 1, "x");
-    futures::executor::block_on(async { broker.expect(published("t")).await });
-    smol::block_on(async { broker.expect(connected("a")).await });
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-        broker.expect(session("a")).await;
-    });
-}
-
-#[test]
-#[should_panic(expected = "a message published on never")]
-fn an_expectation_that_is_not_met_fails_the_test() {
-    let broker = TestBroker::start();
-    futures::executor::block_on(async { broker.expect(published("never")).within(Duration::ZERO).await });
 }

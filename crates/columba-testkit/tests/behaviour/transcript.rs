@@ -80,6 +80,20 @@ fn the_same_seed_gives_the_same_transcript() {
 }
 
 #[test]
+fn long_names_and_texts_are_shown_in_part() {
+    let world = World::new();
+    for letter in ["a", "b", "c"] {
+        // They are refused, which is shown, too.
+        world.try_connect(&letter.repeat(60_000), Version::V5, |_| ());
+    }
+    let transcript = world.transcript();
+    let (diagram, list) = (transcript.diagram(), transcript.to_string());
+    assert_eq!(diagram.lines().count(), 13);
+    assert!(diagram.lines().all(|line| line.chars().count() < 4 * 600), "{} bytes", diagram.len());
+    assert!(list.contains("aaa ──▶ CONNECT \"aaa"), "{} bytes", list.len());
+}
+
+#[test]
 fn as_json() {
     let json = conversation().transcript().to_json();
     let entries: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -90,6 +104,14 @@ fn as_json() {
     assert_eq!(publish["bytes"], "320d0007636f6d6d616e6400016f6e");
     assert_eq!(publish["at"], 1.5);
     assert_eq!(entries[10]["fate"], "lost");
+    let world = World::new();
+    world.try_connect("\"a\\b\"\n\u{1}ä", Version::V5, |_| ());
+    let json = world.transcript().to_json();
+    let entries: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(entries[0]["client"], "\"a\\b\"\n\u{1}ä");
+    let empty: serde_json::Value =
+        serde_json::from_str(&columba_testkit::Transcript::default().to_json()).unwrap();
+    assert_eq!(empty.as_array().map(Vec::len), Some(0));
 }
 
 /// Where tshark is installed, it reads every packet as what it is.

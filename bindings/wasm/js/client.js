@@ -1,0 +1,239 @@
+// An MQTT client over anything that has the shape of a WebSocket. The protocol is in the WebAssembly module; here are sockets,
+// promises and timers.
+
+import { RawClient } from './columba_wasm.js';
+import { toBytes } from './socket.js';
+
+const realClock = {
+  now: () => performance.now(),
+  setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+export class ReasonError extends Error {
+  constructor(reasonCode, text) {
+    super(`0x${reasonCode.toString(16).padStart(2, '0').toUpperCase()}${text ? `: ${text}` : ''}`);
+    this.name = 'ReasonError';
+    this.reasonCode = reasonCode;
+  }
+}
+
+export class Client {
+  #raw;
+  #clock;
+  #start;
+  #socket;
+  #listeners = new Map();
+  #waiting = new Map();
+  #connecting;
+  #timer;
+  #isFlushing = false;
+  // Why the transport went, where that is known better than the protocol knows it.
+  #words;
+
+  constructor(options = {}) {
+    const { clock = realClock, ...given } = options;
+    this.#clock = clock;
+    // A clock that is moved by hand may be anywhere.
+    this.#start = clock.now();
+    this.#raw = new RawClient(given);
+  }
+
+  get state() {
+    if (this.#socket === undefined) return 'offline';
+    return this.#raw.isOnline() ? 'online' : 'connecting';
+  }
+
+  get clientId() {
+    return this.#raw.clientId();
+  }
+
+  get inflight() {
+    return this.#raw.inflight();
+  }
+
+  connect(socket) {
+    if (this.#socket) this.drop();
+    this.#socket = socket;
+    socket.binaryType = 'arraybuffer';
+    const isCurrent = () => this.#socket === socket;
+    const connected = new Promise((resolve, reject) => (this.#connecting = { resolve, reject }));
+    // Whoever does not wait for it listens to the events.
+    connected.catch(() => {});
+    socket.addEventListener('message', ({ data }) => {
+      if (!isCurrent()) return;
+      this.#raw.receive(this.#now(), new Uint8Array(data));
+      this.#work();
+    });
+    socket.addEventListener('close', ({ reason }) => {
+      if (!isCurrent()) return;
+      this.#gone(reason || 'the connection was closed');
+    });
+    const begin = () => {
+      if (!isCurrent()) return;
+      this.#raw.open(this.#now());
+      this.#work();
+    };
+    if (socket.readyState === 1) begin();
+    else socket.addEventListener('open', begin);
+    return connected;
+  }
+
+  publish(topic, payload = '', { qos = 0, retain = false, properties } = {}) {
+    return this.#promised(() => this.#raw.publish(this.#now(), topic, bytesOf(payload), qos, retain, properties));
+  }
+
+  subscribe(filters, properties) {
+    const list = [filters].flat().map((filter) => (typeof filter === 'string' ? { filter } : filter));
+    return this.#promised(() => this.#raw.subscribe(this.#now(), list, properties));
+  }
+
+  unsubscribe(filters) {
+    return this.#promised(() => this.#raw.unsubscribe(this.#now(), [filters].flat()));
+  }
+
+  acknowledge({ packetId }, reasonCode = 0) {
+    this.#raw.acknowledge(this.#now(), packetId, reasonCode);
+    this.#work();
+  }
+
+  authenticate(reasonCode, data) {
+    this.#raw.authenticate(this.#now(), reasonCode, data && bytesOf(data));
+    this.#work();
+  }
+
+  disconnect({ reasonCode = 0, sessionExpiryInterval, reasonString } = {}) {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#raw.disconnect(this.#now(), reasonCode, sessionExpiryInterval, reasonString);
+    this.#work();
+    if (this.#socket === socket) this.drop();
+  }
+
+  drop() {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#gone('dropped');
+    socket.close();
+  }
+
+  on(kind, listener) {
+    const listeners = this.#listeners.get(kind) ?? new Set();
+    this.#listeners.set(kind, listeners);
+    const entry = { listener };
+    listeners.add(entry);
+    return () => listeners.delete(entry);
+  }
+
+  #now() {
+    return this.#clock.now() - this.#start;
+  }
+
+  #promised(begin) {
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(begin(), { resolve, reject });
+      this.#work();
+    });
+  }
+
+  #gone(reason) {
+    this.#socket = undefined;
+    this.#words = reason;
+    this.#raw.closed(this.#now());
+    this.#work();
+    this.#words = undefined;
+  }
+
+  /** Sends and tells what there is to send and to tell. A listener may call the client again; that joins in. */
+  #work() {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    try {
+      for (let isMore = true; isMore; ) {
+        isMore = false;
+        for (let bytes; this.#socket?.readyState === 1 && (bytes = this.#raw.transmit(this.#now())); ) {
+          isMore = true;
+          this.#socket.send(bytes);
+        }
+        for (let event; (event = this.#raw.next()); ) {
+          isMore = true;
+          this.#tell(event);
+        }
+      }
+    } finally {
+      this.#isFlushing = false;
+    }
+    this.#arm();
+  }
+
+  #arm() {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const deadline = this.#raw.deadline();
+    if (deadline === undefined || !this.#socket) return;
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#raw.timeout(this.#now());
+      this.#work();
+    }, Math.max(0, deadline - this.#now()));
+    this.#timer?.unref?.();
+  }
+
+  #tell([kind, ...values]) {
+    switch (kind) {
+      case 'connected':
+        this.#connecting?.resolve(values[0]);
+        this.#connecting = undefined;
+        return this.#emit('connected', values[0]);
+      case 'disconnected': {
+        const [said, packet, reasonCode] = values;
+        const reason = packet ? said : (this.#words ?? said);
+        this.#connecting?.reject(new ReasonError(reasonCode ?? 0x80, reason));
+        this.#connecting = undefined;
+        const socket = this.#socket;
+        this.#socket = undefined;
+        socket?.close();
+        return this.#emit('disconnected', packet ? { reason, packet } : { reason });
+      }
+      case 'message':
+        return this.#emit('message', new Message(values));
+      case 'auth':
+        return this.#emit('auth', values[0]);
+      case 'failed':
+        return this.#settle(values[0], (waiting) => waiting.reject(new ReasonError(values[1], values[2])));
+      default:
+        return this.#settle(values[0], (waiting) => waiting.resolve(values[1]));
+    }
+  }
+
+  #settle(token, how) {
+    const waiting = this.#waiting.get(token);
+    this.#waiting.delete(token);
+    if (waiting) how(waiting);
+  }
+
+  #emit(kind, event) {
+    for (const { listener } of this.#listeners.get(kind) ?? []) {
+      try {
+        listener(event);
+      } catch (error) {
+        if (typeof reportError === 'function') reportError(error);
+        else queueMicrotask(() => { throw error; });
+      }
+    }
+  }
+}
+
+class Message {
+  constructor([topic, payload, qos, retain, dup, packetId, properties]) {
+    Object.assign(this, { topic, payload, qos, retain, dup, properties: properties ?? {} });
+    if (packetId) this.packetId = packetId;
+  }
+
+  text() {
+    return new TextDecoder().decode(this.payload);
+  }
+}
+
+function bytesOf(payload) {
+  return typeof payload === 'string' ? new TextEncoder().encode(payload) : toBytes(payload);
+}

@@ -1,0 +1,15 @@
+// The package for browsers.
+
+import initialise from './columba_wasm.js';
+
+export { Broker } from './broker.js';
+export { Client, ReasonError } from './client.js';
+export { decodePacket, encodePacket, explainPacket, toPcap } from './codec.js';
+export { connectPort, connectShared, connectWorker } from './ports.js';
+
+let loading;
+
+export function init(module) {
+  loading ??= initialise(module === undefined ? undefined : { module_or_path: module }).then(() => undefined);
+  return loading;
+}

@@ -1,0 +1,589 @@
+//! What a client does with packets, against a server that is the test, and the limits on both sides.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use columba_codec::{
+    Ack, List, MessageProperties, Packet, PacketId, QoS, ReasonCode, SubAck, SubscribeItem, SubscriptionId,
+    SubscriptionOptions, TopicFilter, Version,
+};
+use columba_wasm::client::{
+    AckError, Client, ClientEvent, ClientOptions, NotSent, OutgoingMessage, Properties, PublishError,
+    RequestError, State,
+};
+
+use crate::script::{Script, ack, alias};
+use crate::world::{ALL, QOS, World, message, persistent};
+
+#[test]
+fn messages_go_both_ways_in_every_version_and_qos() {
+    for version in ALL {
+        for qos in QOS {
+            let mut world = World::new();
+            let a = world.join(ClientOptions::new(version, "a"));
+            let b = world.join(ClientOptions::new(version, "b"));
+            world.subscribe(b, "x/#", QoS::ExactlyOnce);
+            for number in 0..10 {
+                world.publish(a, "x/y", qos, &number.to_string());
+            }
+            let messages = world.messages(b);
+            assert_eq!(messages.len(), 10);
+            for (number, message) in messages.iter().enumerate() {
+                let publish = message.publish();
+                assert_eq!(publish.qos, qos);
+                assert_eq!(publish.topic.unwrap().as_str(), "x/y");
+                assert_eq!(message.payload(), number.to_string());
+                assert_eq!(message.ack().is_some(), qos > QoS::AtMostOnce);
+            }
+            assert_eq!(world.outcomes(a), vec![Ok(ReasonCode::Success); 10]);
+            let sender = world.client(a);
+            assert_eq!((sender.inflight(), sender.queued(), sender.queued_bytes()), (0, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn properties_travel() {
+    let mut world = World::new();
+    let a = world.join(ClientOptions::new(Version::V5, "a"));
+    world.subscribe(a, "t", QoS::AtMostOnce);
+    let properties = MessageProperties {
+        message_expiry: Some(30),
+        content_type: Some("text"),
+        response_topic: Some("answer"),
+        correlation_data: Some(b"7"),
+        user_properties: List::from_slice(&[("k", "v"), ("k", "w")]),
+        ..MessageProperties::default()
+    };
+    let now = world.now;
+    let mut out = message("t", QoS::AtMostOnce, "x");
+    out.properties = Properties::new(&properties).unwrap();
+    world.client(a).publish(now, out).unwrap();
+    world.run();
+    assert_eq!(world.messages(a)[0].publish().properties, properties);
+    let wrong = MessageProperties { response_topic: Some("#"), ..MessageProperties::default() };
+    assert!(Properties::new(&wrong).is_err());
+}
+
+#[test]
+fn receive_maximum_of_the_server_bounds_what_is_in_flight() {
+    for resumes in [false, true] {
+        let two = |said: &mut columba_codec::ConnAckProperties<'_>| said.receive_maximum = NonZeroU16::new(2);
+        let mut script = Script::connected_with(persistent(Version::V5, "a"), false, two);
+        for topic in ["a", "b", "c"] {
+            script.client.publish(script.now, message(topic, QoS::AtLeastOnce, "x")).unwrap();
+        }
+        script.client.publish(script.now, message("d", QoS::AtMostOnce, "x")).unwrap();
+        assert_eq!(script.sent(), ["PUBLISH a #1", "PUBLISH b #2"]);
+        let filter = TopicFilter::parse("t").unwrap();
+        script.client.unsubscribe(script.now, &[filter], &[]).unwrap();
+        assert_eq!(script.sent(), ["UNSUBSCRIBE"], "a full window holds back messages only");
+        if resumes {
+            script.client.close(script.now);
+            script.open();
+            script.events();
+            script.accept(true, |said| said.receive_maximum = NonZeroU16::new(1));
+            assert_eq!(script.sent(), ["PUBLISH a #1 dup"]);
+            script.puback(1);
+            assert_eq!(script.sent(), ["PUBLISH b #2 dup"]);
+            script.puback(2);
+        } else {
+            script.puback(2);
+        }
+        assert_eq!(script.sent(), ["PUBLISH c #4", "PUBLISH d"]);
+    }
+}
+
+#[test]
+fn receive_maximum_holds_against_the_core() {
+    let mut world = World::with(|config| config.limits.receive_maximum = 3);
+    let reader = world.join(ClientOptions::new(Version::V5, "reader"));
+    world.subscribe(reader, "t", QoS::ExactlyOnce);
+    let writer = world.join(ClientOptions::new(Version::V5, "writer"));
+    let now = world.now;
+    for number in 0..50 {
+        let message = message("t", QoS::ExactlyOnce, &number.to_string());
+        world.client(writer).publish(now, message).unwrap();
+    }
+    world.run();
+    assert_eq!(world.payloads(reader), (0..50).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn receive_maximum_of_the_client_is_held() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut options = ClientOptions::new(Version::V5, "a");
+        options.receive_maximum = NonZeroU16::new(2);
+        options.manual_acks = true;
+        let mut script = Script::connected(options);
+        script.publish("t", qos, 1, |_| ());
+        script.publish("t", qos, 2, |_| ());
+        script.publish("t", QoS::AtMostOnce, 0, |_| ());
+        if qos == QoS::ExactlyOnce {
+            script.publish("t", qos, 2, |publish| publish.dup = true);
+        }
+        assert_eq!(script.events().len(), 3);
+        script.publish("t", qos, 3, |_| ());
+        script.expect_fault(ReasonCode::ReceiveMaximumExceeded);
+    }
+}
+
+#[test]
+fn acknowledgements_go_in_the_order_of_the_messages() {
+    let mut options = persistent(Version::V5, "a");
+    options.manual_acks = true;
+    let mut script = Script::connected(options);
+    for (qos, ids) in [(QoS::AtLeastOnce, 1..4), (QoS::ExactlyOnce, 11..14)] {
+        for id in ids {
+            script.publish("t", qos, id, |_| ());
+        }
+    }
+    let acks: Vec<_> = script
+        .events()
+        .iter()
+        .map(|event| match event {
+            ClientEvent::Message(message) => message.ack().unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(script.sent().is_empty());
+    let now = script.now;
+    let wrong = ReasonCode::PacketTooLarge;
+    assert_eq!(script.client.acknowledge(now, acks[0], wrong), Err(AckError::ReasonCode(wrong)));
+    for index in [1, 2, 5, 4] {
+        script.client.acknowledge(now, acks[index], ReasonCode::Success).unwrap();
+        assert_eq!(script.client.acknowledge(now, acks[index], ReasonCode::Success), Err(AckError::Stale));
+        assert!(script.sent().is_empty());
+    }
+    script.client.acknowledge(now, acks[0], ReasonCode::NotAuthorized).unwrap();
+    assert_eq!(script.sent(), ["PUBACK #1 87", "PUBACK #2", "PUBACK #3"]);
+    script.client.acknowledge(now, acks[3], ReasonCode::QuotaExceeded).unwrap();
+    assert_eq!(script.sent(), ["PUBREC #11 97", "PUBREC #12", "PUBREC #13"]);
+    // A refusal ends the exchange: the same identifier is another message.
+    script.publish("t", QoS::ExactlyOnce, 11, |_| ());
+    script.publish("t", QoS::ExactlyOnce, 12, |publish| publish.dup = true);
+    assert_eq!(script.events().len(), 1);
+}
+
+#[test]
+fn a_late_acknowledgement_is_stale_at_qos_1_and_stays_at_qos_2() {
+    let mut options = persistent(Version::V5, "a");
+    options.manual_acks = true;
+    let mut script = Script::connected(options);
+    script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+    script.publish("t", QoS::ExactlyOnce, 2, |_| ());
+    let acks: Vec<_> = script
+        .events()
+        .iter()
+        .filter_map(|event| match event {
+            ClientEvent::Message(message) => message.ack(),
+            _ => None,
+        })
+        .collect();
+    script.client.close(script.now);
+    assert_eq!(script.client.acknowledge(script.now, acks[0], ReasonCode::Success), Err(AckError::Stale));
+    script.client.acknowledge(script.now, acks[1], ReasonCode::Success).unwrap();
+    script.open();
+    script.events();
+    script.accept(true, |_| ());
+    assert!(script.sent().is_empty());
+    script.publish("t", QoS::AtLeastOnce, 1, |publish| publish.dup = true);
+    script.publish("t", QoS::ExactlyOnce, 2, |publish| publish.dup = true);
+    assert_eq!(script.sent(), ["PUBREC #2"]);
+    assert_eq!(script.events().len(), 1, "the one at QoS 1 again");
+    // Another session knows nothing of it.
+    script.client.close(script.now);
+    script.open();
+    script.events();
+    script.accept(false, |_| ());
+    script.publish("t", QoS::ExactlyOnce, 2, |_| ());
+    assert_eq!(script.events().len(), 1);
+    assert_eq!(script.client.acknowledge(script.now, acks[1], ReasonCode::Success), Err(AckError::Stale));
+}
+
+#[test]
+fn what_comes_back_is_sent_again_in_order() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let mut script = Script::connected(persistent(version, "a"));
+        for (topic, qos) in [("a", 2), ("b", 1), ("c", 2), ("d", 2), ("e", 1)] {
+            script.client.publish(script.now, message(topic, QoS::from_u8(qos).unwrap(), "x")).unwrap();
+        }
+        script.say(&Packet::PubRec(ack(3)));
+        script.say(&Packet::PubRec(ack(1)));
+        assert_eq!(script.sent()[5..], ["PUBREL #3", "PUBREL #1"]);
+        script.say(&Packet::PubRec(ack(3)));
+        assert_eq!(script.sent(), ["PUBREL #3"]);
+        script.client.close(script.now);
+        script.client.publish(script.now, message("f", QoS::AtLeastOnce, "x")).unwrap();
+        script.open();
+        script.events();
+        script.accept(true, |_| ());
+        let expected = [
+            "PUBREL #3",
+            "PUBREL #1",
+            "PUBLISH b #2 dup",
+            "PUBLISH d #4 dup",
+            "PUBLISH e #5 dup",
+            "PUBLISH f #6",
+        ];
+        assert_eq!(script.sent(), expected);
+        script.client.close(script.now);
+        script.open();
+        script.events();
+        script.accept(false, |_| ());
+        assert_eq!(script.sent(), ["PUBLISH b #7", "PUBLISH d #8", "PUBLISH e #9", "PUBLISH f #10"]);
+        let done = script.events();
+        assert_eq!(done.len(), 2, "the server has taken two: {done:?}");
+    }
+}
+
+#[test]
+fn refusals_end_the_exchange() {
+    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        script.client.publish(script.now, message("t", qos, "x")).unwrap();
+    }
+    script.packets();
+    script.say(&Packet::PubAck(Ack { reason: ReasonCode::NotAuthorized, ..ack(1) }));
+    script.say(&Packet::PubRec(Ack { reason: ReasonCode::QuotaExceeded, ..ack(2) }));
+    let outcomes: Vec<_> = script
+        .events()
+        .iter()
+        .map(|event| match event {
+            ClientEvent::Published { outcome, .. } => *outcome,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(outcomes, [Ok(ReasonCode::NotAuthorized), Ok(ReasonCode::QuotaExceeded)]);
+    assert_eq!((script.client.inflight(), script.client.queued_bytes()), (0, 0));
+    assert!(script.sent().is_empty());
+}
+
+#[test]
+fn acknowledgements_out_of_place_are_faults_and_unknown_ones_are_not() {
+    type Say = fn(Ack<'static>) -> Packet<'static>;
+    let wrong: [(QoS, Say); 3] = [
+        (QoS::AtLeastOnce, Packet::PubRec),
+        (QoS::ExactlyOnce, Packet::PubAck),
+        (QoS::ExactlyOnce, Packet::PubComp),
+    ];
+    for (qos, say) in wrong {
+        let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+        script.client.publish(script.now, message("t", qos, "x")).unwrap();
+        script.packets();
+        script.say(&say(ack(1)));
+        script.expect_fault(ReasonCode::ProtocolError);
+    }
+    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+    script.say(&Packet::PubAck(ack(9)));
+    script.say(&Packet::PubComp(ack(9)));
+    assert!(script.sent().is_empty());
+    script.say(&Packet::PubRec(ack(9)));
+    script.say(&Packet::PubRel(ack(9)));
+    assert_eq!(script.sent(), ["PUBREL #9 92", "PUBCOMP #9 92"]);
+    let reasons = List::from_slice(&[ReasonCode::Success]);
+    let user_properties = List::EMPTY;
+    script.say(&Packet::SubAck(SubAck {
+        packet_id: PacketId::MIN,
+        reason_string: None,
+        user_properties,
+        reasons,
+    }));
+    script.expect_fault(ReasonCode::ProtocolError);
+}
+
+#[test]
+fn aliases_of_the_server_are_resolved() {
+    let mut options = ClientOptions::new(Version::V5, "a");
+    options.topic_alias_maximum = Some(2);
+    let mut script = Script::connected(options);
+    script.publish("one", QoS::AtMostOnce, 0, |publish| publish.topic_alias = alias(2));
+    script.publish("t", QoS::AtMostOnce, 0, |publish| {
+        publish.topic = None;
+        publish.topic_alias = alias(2);
+    });
+    script.publish("two", QoS::AtMostOnce, 0, |publish| publish.topic_alias = alias(2));
+    script.publish("t", QoS::AtLeastOnce, 1, |publish| {
+        publish.topic = None;
+        publish.topic_alias = alias(2);
+    });
+    let topics: Vec<_> = script
+        .events()
+        .iter()
+        .map(|event| match event {
+            ClientEvent::Message(message) => message.publish().topic.unwrap().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(topics, ["one", "one", "two", "two"]);
+    script.packets();
+    script.publish("t", QoS::AtMostOnce, 0, |publish| {
+        publish.topic = None;
+        publish.topic_alias = alias(1);
+    });
+    script.expect_fault(ReasonCode::ProtocolError);
+    script.open();
+    script.accept(false, |_| ());
+    script.publish("t", QoS::AtMostOnce, 0, |publish| publish.topic_alias = alias(3));
+    script.expect_fault(ReasonCode::TopicAliasInvalid);
+}
+
+#[test]
+fn aliases_come_from_the_core_too() {
+    let mut world = World::new();
+    let mut options = ClientOptions::new(Version::V5, "a");
+    options.topic_alias_maximum = Some(5);
+    let a = world.join(options);
+    world.subscribe(a, "a/long/topic", QoS::AtMostOnce);
+    for _ in 0..4 {
+        world.publish(a, "a/long/topic", QoS::AtMostOnce, "x");
+    }
+    let messages = world.messages(a);
+    assert_eq!(messages.len(), 4);
+    for message in &messages {
+        assert_eq!(message.publish().topic.unwrap().as_str(), "a/long/topic");
+    }
+    assert!(world.ends[a].log.iter().any(|line| line.contains("PUBLISH =x alias")));
+}
+
+#[test]
+fn own_aliases_are_set_and_used_as_given() {
+    let mut script = Script::connected_with(persistent(Version::V5, "a"), false, |said| {
+        said.topic_alias_maximum = Some(2);
+    });
+    let one = NonZeroU16::MIN;
+    let by_alias = || OutgoingMessage::by_alias(one, "x");
+    let result = script.client.publish(script.now, by_alias());
+    assert_eq!(result, Err(PublishError::NotSent(NotSent::TopicAlias)));
+    let mut sets = message("t", QoS::AtMostOnce, "x");
+    sets.topic_alias = Some(one);
+    script.client.publish(script.now, sets.clone()).unwrap();
+    script.client.publish(script.now, by_alias()).unwrap();
+    let mut counted = by_alias();
+    counted.qos = QoS::AtLeastOnce;
+    script.client.publish(script.now, counted).unwrap();
+    assert_eq!(script.sent(), ["PUBLISH t alias 1", "PUBLISH  alias 1", "PUBLISH  #1 alias 1"]);
+    sets.topic_alias = NonZeroU16::new(3);
+    assert_eq!(script.client.publish(script.now, sets), Err(PublishError::NotSent(NotSent::TopicAlias)));
+    // On another connection the alias means nothing, but the message has its topic.
+    script.client.close(script.now);
+    script.open();
+    script.events();
+    script.accept(true, |_| ());
+    assert_eq!(script.sent(), ["PUBLISH t #1 dup"]);
+    let result = script.client.publish(script.now, by_alias());
+    assert_eq!(result, Err(PublishError::NotSent(NotSent::TopicAlias)));
+}
+
+#[test]
+fn what_the_server_does_not_have_is_refused_or_left_out() {
+    for adapt in [false, true] {
+        let mut options = ClientOptions::new(Version::V5, "a");
+        options.adapt = adapt;
+        let mut script = Script::opened(options);
+        // Before the server is known, everything may turn out to be possible.
+        let mut retained = message("r", QoS::AtMostOnce, "x");
+        retained.retain = true;
+        script.client.publish(script.now, message("q", QoS::ExactlyOnce, "x")).unwrap();
+        script.client.publish(script.now, retained.clone()).unwrap();
+        script.accept(false, |said| {
+            said.maximum_qos = Some(QoS::AtLeastOnce);
+            said.retain_available = Some(false);
+        });
+        let sent = script.packets();
+        if adapt {
+            assert_eq!((sent[0][0], sent[1][0]), (0x32, 0x30));
+            script.client.publish(script.now, retained).unwrap();
+            continue;
+        }
+        assert!(sent.is_empty());
+        let outcomes: Vec<_> = script
+            .events()
+            .into_iter()
+            .map(|event| match event {
+                ClientEvent::Published { outcome, .. } => outcome,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(outcomes, [Err(NotSent::QoSNotSupported), Err(NotSent::RetainNotSupported)]);
+        let result = script.client.publish(script.now, retained);
+        assert_eq!(result, Err(PublishError::NotSent(NotSent::RetainNotSupported)));
+    }
+}
+
+#[test]
+fn packets_too_large_for_the_server_are_not_sent() {
+    let size = |bytes| {
+        move |said: &mut columba_codec::ConnAckProperties<'_>| {
+            said.maximum_packet_size = NonZeroU32::new(bytes);
+        }
+    };
+    let mut script = Script::connected_with(ClientOptions::new(Version::V5, "a"), false, size(20));
+    // Header, topic, properties: 2 + 3 + 1.
+    script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(14))).unwrap();
+    let result = script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(15)));
+    assert_eq!(result, Err(PublishError::NotSent(NotSent::PacketTooLarge)));
+    assert_eq!(script.sent().len(), 1);
+    let filter = "f".repeat(30);
+    let filter = TopicFilter::parse(&filter).unwrap();
+    script.client.unsubscribe(script.now, &[filter], &[]).unwrap();
+    script
+        .client
+        .disconnect(script.now, ReasonCode::Success, None, Some("a reason that is too long"))
+        .unwrap();
+    let packets = script.packets();
+    assert_eq!(packets, [[0xE0, 0]]);
+    let events = script.events();
+    let is_told = |event: &ClientEvent| {
+        matches!(event,
+        ClientEvent::Unsubscribed { codes, .. } if *codes == [ReasonCode::PacketTooLarge])
+    };
+    assert!(events.iter().any(is_told), "{events:?}");
+}
+
+#[test]
+fn packets_too_large_for_the_client_end_the_connection() {
+    for version in ALL {
+        let mut options = ClientOptions::new(version, "a");
+        options.maximum_packet_size = NonZeroU32::new(50);
+        let mut script = Script::connected(options);
+        // The header alone is enough to know.
+        script.client.receive(script.now, &[0x30, 0x31]);
+        script.expect_fault(ReasonCode::PacketTooLarge);
+    }
+}
+
+#[test]
+fn subscriptions_the_server_does_not_serve_are_not_asked_for() {
+    let mut script = Script::connected_with(ClientOptions::new(Version::V5, "a"), false, |said| {
+        said.wildcard_subscription_available = Some(false);
+        said.shared_subscription_available = Some(false);
+        said.subscription_ids_available = Some(false);
+    });
+    let now = script.now;
+    let mut ask = |filter: &str, id| {
+        let item = SubscribeItem {
+            filter: TopicFilter::parse(filter).unwrap(),
+            options: SubscriptionOptions::default(),
+        };
+        script.client.subscribe(now, &[item, item], id, &[]).unwrap();
+        match script.client.poll_event() {
+            Some(ClientEvent::Subscribed { codes, .. }) => Some((codes[0], codes.len())),
+            _ => None,
+        }
+    };
+    let id = SubscriptionId::new(1);
+    assert_eq!(ask("a/#", None), Some((ReasonCode::WildcardSubscriptionsNotSupported, 2)));
+    assert_eq!(ask("$share/g/a", None), Some((ReasonCode::SharedSubscriptionsNotSupported, 2)));
+    assert_eq!(ask("a", id), Some((ReasonCode::SubscriptionIdentifiersNotSupported, 2)));
+    assert_eq!(ask("a", None), None);
+    assert_eq!(script.sent(), ["SUBSCRIBE"]);
+}
+
+#[test]
+fn requests_have_a_limit_and_wait_for_a_connection() {
+    let mut options = persistent(Version::V5, "a");
+    options.limits.requests = 2;
+    let mut client = Client::new(options).unwrap();
+    let now = columba_core::Time::ZERO;
+    let filter = TopicFilter::parse("t").unwrap();
+    client.unsubscribe(now, &[filter], &[]).unwrap();
+    client.unsubscribe(now, &[filter], &[]).unwrap();
+    assert_eq!(client.unsubscribe(now, &[filter], &[]), Err(RequestError::TooMany));
+    assert!(matches!(client.unsubscribe(now, &[], &[]), Err(RequestError::TooMany)));
+    assert!(client.poll_event().is_none());
+    let mut world = World::new();
+    let end = world.add(persistent(Version::V5, "b"));
+    world.client(end).unsubscribe(now, &[filter], &[]).unwrap();
+    assert!(matches!(world.client(end).unsubscribe(now, &[], &[]), Err(RequestError::Encode(_))));
+    world.connect(end);
+    assert!(world.ends[end].events.iter().any(|event| matches!(event, ClientEvent::Unsubscribed { .. })));
+}
+
+#[test]
+fn the_queue_has_limits() {
+    let mut options = ClientOptions::new(Version::V5, "a");
+    options.limits.queued_messages = 3;
+    let mut client = Client::new(options.clone()).unwrap();
+    let now = columba_core::Time::ZERO;
+    for _ in 0..3 {
+        client.publish(now, message("t", QoS::AtMostOnce, "x")).unwrap();
+    }
+    let result = client.publish(now, message("t", QoS::AtMostOnce, "x"));
+    assert_eq!((result, client.queued()), (Err(PublishError::QueueFull), 3));
+    options.limits.queued_bytes = 1000;
+    let mut client = Client::new(options).unwrap();
+    client.publish(now, message("t", QoS::AtLeastOnce, &"x".repeat(2000))).unwrap();
+    assert!(client.queued_bytes() > 2000, "one alone is always taken");
+    assert_eq!(client.publish(now, message("t", QoS::AtMostOnce, "")), Err(PublishError::QueueFull));
+}
+
+#[test]
+fn waiting_uses_up_the_expiry() {
+    let mut script = Script::opened(persistent(Version::V5, "a"));
+    for (topic, seconds, qos) in [("a", 5, QoS::AtMostOnce), ("b", 30, QoS::AtLeastOnce)] {
+        let mut message = message(topic, qos, "x");
+        message.properties.message_expiry = Some(seconds);
+        script.client.publish(script.now, message).unwrap();
+    }
+    script.now = script.now + std::time::Duration::from_secs(10);
+    script.accept(false, |_| ());
+    let expiry = |packets: &[Vec<u8>]| {
+        let header = columba_codec::FixedHeader::read(&packets[0], usize::MAX).unwrap().unwrap();
+        match Packet::decode(header, &packets[0][header.len..], Version::V5) {
+            Ok(Packet::Publish(publish)) => publish.properties.message_expiry,
+            other => panic!("{other:?}"),
+        }
+    };
+    let packets = script.packets();
+    assert_eq!((packets.len(), expiry(&packets)), (1, Some(20)));
+    let events = script.events();
+    assert!(matches!(events[0], ClientEvent::Published { outcome: Err(NotSent::Expired), .. }));
+    // What has been sent does not expire.
+    script.client.close(script.now);
+    script.now = script.now + std::time::Duration::from_secs(100);
+    script.open();
+    script.events();
+    script.accept(true, |_| ());
+    assert_eq!(expiry(&script.packets()), Some(1));
+}
+
+#[test]
+fn identifiers_go_round_and_pass_over_those_in_use() {
+    let mut options = persistent(Version::V5, "a");
+    options.limits.inflight = 4;
+    let mut script = Script::connected(options);
+    script.client.publish(script.now, message("kept", QoS::AtLeastOnce, "x")).unwrap();
+    assert_eq!(script.sent(), ["PUBLISH kept #1"]);
+    for expected in (2..=65_535).chain(2..10) {
+        script.client.publish(script.now, message("t", QoS::AtLeastOnce, "x")).unwrap();
+        assert_eq!(script.packets()[0][5..7], u16::to_be_bytes(expected));
+        script.puback(expected);
+        script.events();
+    }
+}
+
+#[test]
+fn what_is_encoded_ahead_is_bounded() {
+    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+    for _ in 0..1000 {
+        script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(1000))).unwrap();
+    }
+    assert!(script.client.queued() > 900);
+    let mut out = Vec::new();
+    assert_eq!(script.client.poll_transmit(script.now, &mut out), columba_core::Flow::More);
+    assert!(out.len() < 70_000);
+    assert!(script.sent().len() > 900);
+    assert_eq!((script.client.queued(), script.client.state()), (0, State::Online));
+}
+
+#[test]
+fn a_server_that_takes_no_answers_is_given_up() {
+    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
+    let mut bytes = Vec::new();
+    Packet::PubRel(ack(9)).encode(Version::V5, &mut bytes).unwrap();
+    let bytes = bytes.repeat(100_000);
+    for _ in 0..10 {
+        script.client.receive(script.now, &bytes);
+    }
+    script.expect_fault(ReasonCode::QuotaExceeded);
+}

@@ -1,0 +1,9 @@
+//! The modules of this crate that know no JavaScript, driven against the real core, on the machine that builds them.
+
+mod client;
+mod damage;
+mod handshake;
+mod interruptions;
+mod rules;
+mod script;
+mod world;
