@@ -47,6 +47,16 @@ export function preview(payload, limit = 60) {
   return line.length > limit ? `“${line.slice(0, limit)}…”` : `“${line}”`;
 }
 
+/** `12.345`, `3:07.250`, `1:00:02.665` */
+export function exactTime(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return seconds.toFixed(3);
+  const minutes = Math.floor(seconds / 60);
+  const rest = (seconds - minutes * 60).toFixed(3).padStart(6, '0');
+  if (minutes < 60) return `${minutes}:${rest}`;
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${rest}`;
+}
+
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;

@@ -1,8 +1,8 @@
 // The packet inspector: bytes and the fields they make up, side by side. It holds one packet and changes nothing.
 
 import { explainPacket } from '../columba/columba.js';
-import { h, setText, uniqueId } from './dom.js';
-import { hex, size } from './describe.js';
+import { h, iconButton, setText, uniqueId } from './dom.js';
+import { exactTime, hex, size } from './describe.js';
 
 /** Bytes shown at first and with each `More`; fields shown at most. */
 const PORTION = 2048;
@@ -21,9 +21,11 @@ export class Inspector {
   #current = null;
   #lit = [];
 
-  constructor() {
+  /** `onclose`: the reader wants to see no packet. */
+  constructor({ onclose }) {
     this.title = h('h2.inspect-title', null);
     this.meta = h('p.inspect-meta', null);
+    this.closeButton = iconButton('close', 'Close the inspector', onclose, { class: 'inspect-close' });
     this.bytes = h('div.hex', {
       role: 'grid',
       tabindex: '0',
@@ -47,7 +49,7 @@ export class Inspector {
     });
     this.body = h('div.inspect-body', null, h('div.inspect-bytes', null, this.bytes, this.more, this.bits), this.tree);
     this.hint = h('p.inspect-empty', null, 'Choose a packet to see what each of its bytes means.');
-    this.element = h('section.inspector', { 'aria-label': 'Packet inspector' }, this.title, this.meta, this.body, this.hint);
+    this.element = h('section.inspector', { 'aria-label': 'Packet inspector' }, this.closeButton, this.title, this.meta, this.body, this.hint);
     new ResizeObserver(() => this.#fit()).observe(this.element);
     this.show(null);
   }
@@ -56,7 +58,7 @@ export class Inspector {
     if (entry && entry === this.#entry) return;
     this.#entry = entry ?? null;
     const isPacket = Boolean(entry?.bytes);
-    this.title.hidden = this.meta.hidden = !entry;
+    this.title.hidden = this.meta.hidden = this.closeButton.hidden = !entry;
     this.body.hidden = !isPacket;
     this.hint.hidden = Boolean(entry);
     this.#current = null;
@@ -356,7 +358,7 @@ function isPrintable(byte) {
 
 function about(entry) {
   const way = entry.direction === 'to-broker' ? `from ${entry.who} to the broker` : `from the broker to ${entry.who}`;
-  const when = `at ${(entry.time / 1000).toFixed(3)} s`;
+  const when = `at ${exactTime(entry.time)}`;
   if (!entry.bytes) return `${entry.who}, ${when}`;
   return [way, when, `connection ${entry.connection}`, size(entry.bytes.length), entry.fate].filter(Boolean).join(' · ');
 }

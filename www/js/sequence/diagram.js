@@ -89,9 +89,10 @@ export class SequenceDiagram {
     this.names.replaceChildren(
       ...lanes.map((lane) => {
         const name = h('span.seq-name', { class: lane.key === BROKER ? 'is-broker' : null, title: lane.name }, lane.name);
-        // Half of a name at the edge has the edge's room, not that of its neighbour.
-        name.style.left = `${lane.x}px`;
-        name.style.maxWidth = `${Math.min(step - 6, 180)}px`;
+        // Over its line, but not beyond the edge.
+        const width = Math.min(this.#fit.width(lane.name, true) + 24, step - 6, 180);
+        name.style.width = `${width}px`;
+        name.style.left = `${Math.max(2, Math.min(this.plan.width - width - 2, lane.x - width / 2))}px`;
         return name;
       }),
     );

@@ -21,10 +21,10 @@ export function drawItem(item, plan, fit) {
   const at = middle(item);
   for (const lane of plan.lanes) group.append(...laneLines(lane, item, at));
   if (item.kind === 'gap') {
-    group.append(s('text', { class: 'sq-later', x: plan.left - 10, y: at + 4, 'text-anchor': 'end' }, shortTime(item.milliseconds)));
+    group.append(s('text', { class: 'sq-later', x: plan.left - 8, y: at + 4, 'text-anchor': 'end' }, shortTime(item.milliseconds)));
     return group;
   }
-  group.append(s('text', { class: 'sq-time', x: plan.left - 10, y: at + 4, 'text-anchor': 'end' }, clockTime(item.entry.time)));
+  group.append(s('text', { class: 'sq-time', x: plan.left - 8, y: at + 4, 'text-anchor': 'end' }, clockTime(item.entry.time)));
   group.append(...(item.kind === 'mark' ? drawMark(item, plan, at, fit) : drawArrow(item, plan, at, fit)));
   return group;
 }
@@ -88,12 +88,12 @@ function drawArrow(item, plan, at, fit) {
       text ? s('tspan', { class: 'sq-details', dx: 6 }, text) : null,
     ),
   );
-  if (entry.fate) shapes.push(fateText(item, plan, at, fit));
+  if (item.fate) shapes.push(fateText(item, plan, at, fit));
   return shapes;
 }
 
-function fateText({ entry, from, to, slope }, plan, at, fit) {
-  const text = fit(entry.fate, plan.width - plan.left - 12);
+function fateText({ fate, from, to, slope }, plan, at, fit) {
+  const text = fit(fate, plan.width - plan.left - 12);
   const width = fit.width(text);
   const centre = Math.max(plan.left + width / 2, Math.min(plan.width - 6 - width / 2, (from + to) / 2));
   return s('text', { class: 'sq-fate', x: centre, y: at + slope + 15, 'text-anchor': 'middle' }, text);

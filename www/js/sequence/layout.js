@@ -9,7 +9,7 @@ const MARK = 28;
 const GAP = 28;
 /** Room for the times at the left, and beside the first and last lane, in a wide page and in a narrow one. */
 const WIDE = { time: 64, edge: 40 };
-const NARROW = { time: 52, edge: 32 };
+const NARROW = { time: 58, edge: 32 };
 /** Silence from here on, in milliseconds, is drawn as a gap of one size. */
 const LONG = 1000;
 const EXCHANGE_COLOURS = 5;
@@ -40,8 +40,8 @@ export function layout(entries, { width, order = [], laneOf = (entry) => entry.w
     const after = state.open();
     if (entry.isLink) push({ kind: 'mark', entry, lane, before, after, words, isBreak: words !== 'opened' }, MARK);
     else {
-      const arrow = arrowOf(entry, lane, broker);
-      push({ kind: 'arrow', entry, before, after, ...arrow }, ARROW + (entry.fate ? FATE : 0) + arrow.slope);
+      const arrow = arrowOf(entry, lane, broker, state.isGone(entry));
+      push({ kind: 'arrow', entry, before, after, ...arrow }, ARROW + (arrow.fate ? FATE : 0) + arrow.slope);
     }
   }
   return { lanes, items, height: y + 12, width: Math.max(width, lanes.at(-1).x + room.edge), left: room.time };
@@ -62,15 +62,18 @@ function placeLanes(entries, { width, order, laneOf, narrowest, room: { time, ed
   }));
 }
 
-function arrowOf(entry, lane, broker) {
+function arrowOf(entry, lane, broker, isGone) {
   const toBroker = entry.direction === 'to-broker';
-  const isLost = /^lost|^cut before|blackhole|half-open/.test(entry.fate ?? '');
-  const slope = /delay|held|slow|bytes\/s/.test(entry.fate ?? '') ? SLOPE : 0;
+  // A half-open connection: the broker speaks to someone who has gone.
+  const fate = entry.fate ?? (isGone ? 'nobody is there' : '');
+  const isLost = isGone || /^lost|^cut before|blackhole|half-open/.test(fate);
+  const slope = /delay|held|slow|bytes\/s/.test(fate) ? SLOPE : 0;
   return {
     lane,
     from: toBroker ? lane.x : broker.x,
     to: toBroker ? broker.x : lane.x,
     isLost,
+    fate,
     slope,
     exchange: exchangeOf(entry, lane),
   };
@@ -99,26 +102,33 @@ class LinkState {
     for (const entry of entries) {
       if (known.has(entry.connection)) continue;
       known.add(entry.connection);
-      if (entry.what !== 'opened') this.#open.set(entry.connection, laneOf(entry));
+      if (entry.what !== 'opened') this.#note(entry);
     }
+  }
+
+  #note(entry) {
+    this.#open.set(entry.connection, { lane: this.#laneOf(entry), who: entry.who });
+  }
+
+  isGone(entry) {
+    return !this.#open.has(entry.connection);
   }
 
   /** The lanes with an open connection. */
   open() {
-    return new Set(this.#open.values());
+    return new Set([...this.#open.values()].map(({ lane }) => lane));
   }
 
   /** What a link event is called: an end that another connection of the same client brings about is a takeover. */
   take(entry) {
     if (!entry.isLink) return '';
-    const { connection, what } = entry;
-    const lane = this.#laneOf(entry);
+    const { connection, what, who } = entry;
     if (what === 'opened') {
-      this.#open.set(connection, lane);
+      this.#note(entry);
       return what;
     }
     if (/^(closed|cut)/.test(what)) this.#open.delete(connection);
-    const isTakeover = what === 'closed by the broker' && [...this.#open].some(([other, name]) => name === lane && other > connection);
+    const isTakeover = what === 'closed by the broker' && [...this.#open].some(([other, open]) => open.who === who && other > connection);
     return isTakeover ? 'closed by the broker: taken over' : what;
   }
 }

@@ -47,7 +47,7 @@ class LessonsView {
     this.nextButton = h('button.primary', { type: 'button', onclick: () => this.#next() }, 'Next');
     this.allButton = h('button', { type: 'button', onclick: () => this.#runAll() }, 'Run all');
     this.againButton = h('button', { type: 'button', onclick: () => this.#open(this.#run.lesson) }, 'Restart');
-    this.inspector = new Inspector();
+    this.inspector = new Inspector({ onclose: () => (this.inspector.element.hidden = true) });
     this.packets = h('div.lesson-packets');
     this.text = h('div.lesson-text', null, this.title, this.intent, this.steps, this.end, this.section);
     this.element = h(
@@ -137,7 +137,7 @@ class LessonsView {
     if (done) next.scrollIntoView({ block: 'nearest' });
     this.end.hidden = !isOver || error !== undefined;
     if (!this.end.hidden) {
-      this.end.replaceChildren(h('p', null, h('strong', null, 'What was seen. '), lesson.end));
+      this.end.replaceChildren(h('p', null, h('strong', null, 'What this shows. '), lesson.end));
       this.end.scrollIntoView({ block: 'nearest' });
     }
     this.nextButton.disabled = isOver || this.#busy;

@@ -2,7 +2,7 @@
 
 import { toPcap } from '../../columba/columba.js';
 import { announce, checkbox, field, h, later, select, setText } from '../dom.js';
-import { asText, hex, size } from '../describe.js';
+import { asText, exactTime, hex, size } from '../describe.js';
 import { download, fileName } from '../download.js';
 import { Inspector } from '../inspector.js';
 import { GROUPS, makeFilter } from '../log.js';
@@ -44,7 +44,7 @@ class PacketsView {
       onselect: (index) => this.#choose(index),
       onopen: () => this.inspector.tree.querySelector('[tabindex="0"]')?.focus(),
     });
-    this.inspector = new Inspector();
+    this.inspector = new Inspector({ onclose: () => this.list.select(-1) });
     this.element = h('div.packets', null, this.#bar(), this.list.element, this.#foot(), this.inspector.element);
     const draw = later(() => this.#visible && this.#draw(), 60);
     this.log.subscribe(draw);
@@ -237,7 +237,7 @@ function drawRow(row, entry) {
   if (!entry) return;
   const { name, details, bad } = entry.summary;
   row.className = `vrow${entry.isLink ? ' is-link' : ''}${entry.fate ? ' has-fate' : ''}`;
-  time.textContent = (entry.time / 1000).toFixed(3);
+  time.textContent = exactTime(entry.time);
   client.textContent = entry.who;
   const [arrow, words] = ARROWS[entry.direction] ?? ['•', 'connection'];
   way.textContent = arrow;

@@ -22,7 +22,7 @@ class SequenceView {
 
   constructor(world) {
     this.log = world.log;
-    this.inspector = new Inspector();
+    this.inspector = new Inspector({ onclose: () => (this.inspector.element.hidden = true) });
     this.inspector.element.hidden = true;
     this.diagram = new SequenceDiagram({
       empty: 'Nothing has been sent yet. Connect a client and its packets appear here.',
