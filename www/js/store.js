@@ -67,7 +67,12 @@ export class Store {
       const { broker, clock } = this.#world;
       const record = { id: this.#id, spec: this.#world.spec(), snapshot: broker?.snapshot() ?? null, rate: clock.rate, savedAt: Date.now() };
       this.#due = performance.now() + (performance.now() - began) * SHARE_OF_TIME;
-      if (age === this.#age) await request(this.#table('readwrite').put(record));
+      if (age !== this.#age) return;
+      const table = this.#table('readwrite');
+      const written = request(table.put(record));
+      // A page that is going does not live to see the transaction end by itself.
+      table.transaction.commit();
+      await written;
     } catch (error) {
       console.warn('The playground was not saved:', error);
       this.#due = performance.now() + 60_000;
