@@ -255,14 +255,17 @@ export class World extends Emitter {
   startBridge(options) {
     this.unbridge();
     this.bridge = { options, state: { state: 'connecting' }, handle: null };
-    this.#bridge = this.broker.bridge({
-      ...options,
-      onstate: (state) => {
-        if (!this.bridge) return;
-        this.bridge.state = state;
-        this.emit('bridge');
-      },
-    });
+    const onstate = (state) => {
+      if (!this.bridge) return;
+      this.bridge.state = state;
+      this.emit('bridge');
+    };
+    try {
+      this.#bridge = this.broker.bridge({ ...options, onstate });
+    } catch (error) {
+      this.bridge = null;
+      throw error;
+    }
     this.bridge.handle = this.#bridge;
     this.emit('bridge');
   }
@@ -310,8 +313,8 @@ export class World extends Emitter {
     await Promise.all(connecting);
     if (age !== this.#age) return;
     for (const publisher of spec.publishers ?? []) this.publishers.add(publisher);
-    if (spec.bridge?.url && this.broker) this.startBridge(spec.bridge);
     this.emit('publishers');
+    if (spec.bridge?.url && this.broker) this.startBridge(spec.bridge);
   }
 }
 
