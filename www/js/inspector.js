@@ -143,7 +143,16 @@ export class Inspector {
     const item = this.#fieldAt(Number(byte));
     this.#light(item, Number(byte));
     this.#drawBits(Number(byte));
-    item?.element?.scrollIntoView({ block: 'nearest' });
+    if (item) this.#visible(item).element?.scrollIntoView({ block: 'nearest' });
+  }
+
+  /** The field, or the one around it that is closed. */
+  #visible(item) {
+    let shown = item;
+    for (let outer = item.parent; outer; outer = outer.parent) {
+      if (outer.element?.getAttribute('aria-expanded') === 'false') shown = outer;
+    }
+    return shown;
   }
 
   #clickByte(event) {
@@ -168,7 +177,7 @@ export class Inspector {
     if (!cell) return;
     this.bytes.setAttribute('aria-activedescendant', cell.id);
     cell.scrollIntoView({ block: 'nearest' });
-    this.#current?.element?.scrollIntoView({ block: 'nearest' });
+    if (this.#current) this.#visible(this.#current).element?.scrollIntoView({ block: 'nearest' });
   }
 
   /** The byte as bits, and which of them belong to which field. */
@@ -177,7 +186,7 @@ export class Inspector {
     const item = this.#fieldAt(byte);
     const parts = this.#fields.filter(({ field }) => field.mask && field.start === byte);
     const bits = h('span.bits-row', { 'aria-hidden': 'true' }, parts.length ? parts.map((part) => bitGroup(value, part)) : bitGroup(value, null));
-    const name = parts.length ? item?.parent?.field.name ?? '' : item?.field.name ?? '';
+    const name = pathOf(parts.length ? item.parent : item);
     this.bits.replaceChildren(
       h('span.bits-label', null, `Byte ${byte}: 0x${hex(value)}, ${value}. `),
       bits,
@@ -193,7 +202,7 @@ export class Inspector {
       siblings
         .filter((item) => item.index < FIELDS)
         .map((item) => {
-          const isOpen = item.children.length > 0 && item.children.length <= 200;
+          const isOpen = item.children.some(({ field }) => field.mask) || item.isWrongInside;
           item.element = h(
             'li',
             {
@@ -201,7 +210,7 @@ export class Inspector {
               tabindex: item.index === 0 ? '0' : '-1',
               'aria-expanded': item.children.length ? String(isOpen) : null,
               'aria-level': item.depth + 1,
-              class: `s${item.section}`,
+              class: `s${item.section}${item.field.isWrong ? ' is-wrong' : ''}`,
               data: { field: item.index },
             },
             fieldLine(item, this.#entry.bytes),
@@ -288,7 +297,7 @@ export class Inspector {
       this.#lit.push(element);
     };
     if (item) {
-      add(item.element, 'lit');
+      add(this.#visible(item).element, 'lit');
       for (let i = item.field.start; i < Math.min(item.field.end, this.#shown); i++) {
         for (const element of this.#cells[i] ?? []) add(element, 'lit');
       }
@@ -314,6 +323,7 @@ function flatten(fields) {
       const item = { field, parent, depth, section, index: items.length, children: [], element: null };
       items.push(item);
       item.children = walk(field.children ?? [], item, depth + 1);
+      item.isWrongInside = item.children.some((child) => child.field.isWrong || child.isWrongInside);
       return item;
     });
   walk(fields, null, 0);
@@ -330,6 +340,15 @@ function fieldLine({ field, children }, bytes) {
     field.value ? h('span.field-value', null, field.value) : null,
     field.note ? h('span.field-note', null, field.note) : null,
   );
+}
+
+/** `Topic Name › Length: 3` */
+function pathOf(item) {
+  if (!item) return '';
+  const names = [];
+  for (let outer = item; outer; outer = outer.parent) names.unshift(outer.field.name);
+  const { value } = item.field;
+  return names.join(' › ') + (value && value.length < 60 ? `: ${value}` : '');
 }
 
 /** The bits of a mask, the others as dots. */

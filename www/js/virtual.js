@@ -79,6 +79,7 @@ export class VirtualList {
   select(index, { scroll = true } = {}) {
     if (!this.#count) return;
     this.#selected = Math.max(-1, Math.min(this.#count - 1, index));
+    if (this.#selected >= 0) this.#follow = false;
     if (scroll && this.#selected >= 0) this.#reveal(this.#selected);
     this.draw();
     this.onselect(this.#selected);
@@ -143,6 +144,8 @@ export class VirtualList {
     this.#height = 0;
     for (const row of this.#rows) row.index = -1;
     this.update(this.#count, this.#gone);
+    // What was chosen may have come to lie behind what opened beside the list.
+    if (this.#selected >= 0 && !this.#follow) this.#reveal(this.#selected);
   }
 
   #scrolled() {
@@ -157,7 +160,6 @@ export class VirtualList {
     const room = clientHeight - this.#headHeight;
     if (top < scrollTop) this.element.scrollTop = top;
     else if (top + this.rowHeight > scrollTop + room) this.element.scrollTop = top + this.rowHeight - room;
-    this.#follow = false;
   }
 
   #key(event) {
