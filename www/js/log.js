@@ -76,6 +76,8 @@ export class PacketLog {
     this.first = 0;
     this.next = 0;
     this.bytes = 0;
+    /** Entries of each connection. */
+    this.counts = new Map();
     this.forgetConnections();
   }
 
@@ -89,16 +91,15 @@ export class PacketLog {
   add(event) {
     const entry = new Entry(this, this.next, event);
     // Connections count up; where they begin anew, it is another broker.
-    if (entry.what === 'opened') {
-      if (entry.connection <= this.newest) this.forgetConnections();
-      this.newest = entry.connection;
-    }
+    if (entry.what === 'opened' && entry.connection <= this.newest) this.forgetConnections();
+    this.newest = Math.max(this.newest, entry.connection);
     remember(this.names, entry.connection, entry.client, CONNECTIONS);
     if (entry.bytes && entry.bytes[0] >> 4 === 3) entry.topic = this.topicOf(entry);
     if (this.length === this.ring.length) this.makeRoom();
     this.ring[this.next % this.ring.length] = entry;
     this.next += 1;
     this.bytes += entry.weight;
+    this.counts.set(entry.connection, (this.counts.get(entry.connection) ?? 0) + 1);
     while (this.bytes > this.byteLimit && this.length > 1) this.drop();
     this.changed();
     return entry;
@@ -107,6 +108,7 @@ export class PacketLog {
   clear() {
     // The count goes on, so that whoever holds a position notices that the entries before it are gone.
     this.ring.fill(undefined);
+    this.counts.clear();
     this.first = this.next;
     this.bytes = 0;
     this.changed();
@@ -150,9 +152,10 @@ export class PacketLog {
     return this.names.get(connection);
   }
 
-  /** The names of all clients that entries may have. */
+  /** The names of the clients whose entries are held. */
   get clients() {
-    return [...new Set(this.names.values())];
+    const names = Array.from(this.counts.keys(), (connection) => this.names.get(connection));
+    return [...new Set(names.filter((name) => name !== undefined))];
   }
 
   /** Calls `listener` after changes, once for all of a task. Returns a function that ends that. */
@@ -182,7 +185,11 @@ export class PacketLog {
 
   drop() {
     const index = this.first % this.ring.length;
-    this.bytes -= this.ring[index].weight;
+    const { connection, weight } = this.ring[index];
+    this.bytes -= weight;
+    const left = this.counts.get(connection) - 1;
+    if (left) this.counts.set(connection, left);
+    else this.counts.delete(connection);
     this.ring[index] = undefined;
     this.first += 1;
   }
