@@ -141,7 +141,7 @@ class LessonsView {
       this.end.scrollIntoView({ block: 'nearest' });
     }
     this.nextButton.disabled = isOver || this.#busy;
-    setText(this.nextButton, isOver ? 'Done' : done ? 'Next' : 'Begin');
+    setText(this.nextButton, error ? 'Stopped' : isOver ? 'Done' : done ? 'Next' : 'Begin');
     this.allButton.disabled = isOver || this.#busy;
     this.#drawLinks();
     this.#drawPackets();
