@@ -9,6 +9,9 @@ import { GROUPS, makeFilter } from '../log.js';
 import { VirtualList } from '../virtual.js';
 import { PACKET_NAMES } from '../wire.js';
 
+/** Milliseconds of looking through packets in one frame. */
+const BUDGET = 10;
+
 const ARROWS = { 'to-broker': ['→', 'to broker'], 'to-client': ['←', 'to client'] };
 
 /** Which colour a packet's name has. */
@@ -32,6 +35,7 @@ class PacketsView {
   /** The entries as they were when the view was paused. */
   #frozen = null;
   #chosen = null;
+  #later;
 
   constructor(world) {
     this.world = world;
@@ -46,8 +50,8 @@ class PacketsView {
     });
     this.inspector = new Inspector({ onclose: () => this.list.select(-1) });
     this.element = h('div.packets', null, this.#bar(), this.list.element, this.#foot(), this.inspector.element);
-    const draw = later(() => this.#visible && this.#draw(), 60);
-    this.log.subscribe(draw);
+    this.#later = later(() => this.#visible && this.#draw(), 60);
+    this.log.subscribe(this.#later);
     world.on('reset', () => this.#again());
   }
 
@@ -178,11 +182,18 @@ class PacketsView {
       return;
     }
     const { log } = this;
-    for (let seq = Math.max(this.#seen, log.first); seq < log.next; seq++) {
+    const start = performance.now();
+    let seq = Math.max(this.#seen, log.first);
+    for (; seq < log.next; seq++) {
+      // The rest with the next frame; what the log drops until then is not missed.
+      if (seq % 256 === 0 && performance.now() - start > BUDGET) {
+        this.#later();
+        break;
+      }
       const entry = log.at(seq);
       if (this.#filter(entry)) this.#found.push(entry);
     }
-    this.#seen = log.next;
+    this.#seen = seq;
     const gone = this.#found.findIndex((entry) => entry.seq >= log.first);
     const count = gone < 0 ? this.#found.length : gone;
     if (!count) return;
