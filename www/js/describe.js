@@ -107,7 +107,7 @@ const KINDS = {
  * For a link event the name is empty.
  */
 export function describe(entry) {
-  if (entry.isLink) return { name: '', details: [entry.what], bad: entry.what.startsWith('cut'), text: entry.what };
+  if (entry.isLink) return { name: '', details: [entry.what], bad: /^(cut|half-open|silent)/.test(entry.what), text: entry.what };
   const { name, packet } = entry;
   if (!packet) {
     const details = [entry.bytes.length < 2 ? 'not a packet' : 'malformed', size(entry.bytes.length)];

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use columba_codec::QoS;
 use columba_core::{Flow, Time};
@@ -13,7 +12,7 @@ use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
 use crate::bridge::{Bridge, BridgeEvent, BridgeOptions, LinkState, Route, Side};
 use crate::packets;
-use crate::value::{boolean, bytes, field, list, number, string, unsigned_16, wrong};
+use crate::value::{self, array, boolean, bytes, counter, field, list, number, string, unsigned_16, wrong};
 
 /// Bytes that the browser has not sent, after which it is given no more.
 const BACKLOG: u32 = 1 << 20;
@@ -105,7 +104,7 @@ impl RawBridge {
     /// When [`turn`](Self::turn) has to be called at the latest, in milliseconds on the clock.
     pub fn deadline(&self) -> Option<f64> {
         let inner = self.0.borrow();
-        inner.bridge.poll_timeout().map(|time| (time.as_micros() as f64 / 1000.0).ceil())
+        inner.bridge.poll_timeout().map(value::deadline)
     }
 
     /// The WebSocket has more than it can send: [`turn`](Self::turn) has to be called soon.
@@ -115,7 +114,8 @@ impl RawBridge {
     }
 
     /// The next event, as an array that begins with its kind.
-    pub fn next(&self) -> Option<Array> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_event(&self) -> Option<Array> {
         let mut inner = self.0.borrow_mut();
         (!inner.events.is_empty()).then(|| inner.events.remove(0))
     }
@@ -124,7 +124,7 @@ impl RawBridge {
     pub fn counts(&self) -> Vec<f64> {
         let inner = self.0.borrow();
         let bridge = &inner.bridge;
-        vec![bridge.received() as f64, bridge.sent() as f64, bridge.waiting() as f64, bridge.dropped() as f64]
+        [bridge.received(), bridge.sent(), bridge.waiting() as u64, bridge.dropped()].map(counter).to_vec()
     }
 
     /// Says goodbye on both sides.
@@ -140,8 +140,9 @@ impl RawBridge {
 
 impl Inner {
     fn now(&self) -> Time {
-        let milliseconds = self.clock.call0(&JsValue::NULL).ok().and_then(|now| now.as_f64()).unwrap_or_default();
-        Time::from_micros((milliseconds * 1000.0) as u64)
+        let milliseconds =
+            self.clock.call0(&JsValue::NULL).ok().and_then(|now| now.as_f64()).unwrap_or_default();
+        value::time(milliseconds)
     }
 
     fn is_blocked(&self) -> bool {
@@ -156,12 +157,12 @@ impl Inner {
             let now = self.now();
             match event {
                 BridgeEvent::Open(Side::Remote) => self.connect(),
-                BridgeEvent::Open(Side::Local) => self.events.push(array(["open".into()])),
+                BridgeEvent::Open(Side::Local) => self.events.push(array(&["open".into()])),
                 BridgeEvent::State { side: Side::Remote, state } => self.events.push(described(&state, now)),
                 BridgeEvent::State { side: Side::Local, .. } => {}
                 BridgeEvent::NotSubscribed { filter, reason, .. } => {
                     let text = format!("{filter} is not subscribed to: {reason}");
-                    self.events.push(array(["note".into(), text.into(), reason.code().into()]));
+                    self.events.push(array(&["note".into(), text.into(), reason.code().into()]));
                 }
             }
         }
@@ -255,24 +256,21 @@ fn with(inner: &Weak<RefCell<Inner>>, change: impl FnOnce(&mut Inner, Time)) {
 }
 
 fn described(state: &LinkState, now: Time) -> Array {
-    let rest = |until: &Time| (until.since(now).as_secs_f64() * 1000.0).into();
+    let rest = |until: &Time| value::milliseconds(until.since(now)).into();
     match state {
-        LinkState::Connecting => array(["state".into(), "connecting".into()]),
-        LinkState::Connected => array(["state".into(), "connected".into()]),
-        LinkState::Closed => array(["state".into(), "closed".into()]),
+        LinkState::Connecting => array(&["state".into(), "connecting".into()]),
+        LinkState::Connected => array(&["state".into(), "connected".into()]),
+        LinkState::Closed => array(&["state".into(), "closed".into()]),
         LinkState::Waiting { until, reason } => {
-            let text = reason.as_ref().map_or_else(|| "there is no connection".to_owned(), ToString::to_string);
-            array(["state".into(), "waiting".into(), text.into(), JsValue::UNDEFINED, rest(until)])
+            let text =
+                reason.as_ref().map_or_else(|| "there is no connection".to_owned(), ToString::to_string);
+            array(&["state".into(), "waiting".into(), text.into(), JsValue::UNDEFINED, rest(until)])
         }
         LinkState::Refused { until, reason } => {
             let text = reason.name();
-            array(["state".into(), "refused".into(), text.into(), reason.code().into(), rest(until)])
+            array(&["state".into(), "refused".into(), text.into(), reason.code().into(), rest(until)])
         }
     }
-}
-
-fn array<const N: usize>(values: [JsValue; N]) -> Array {
-    values.iter().collect()
 }
 
 fn options(given: &JsValue) -> Result<BridgeOptions, JsError> {
@@ -285,11 +283,12 @@ fn options(given: &JsValue) -> Result<BridgeOptions, JsError> {
     options.routes_in = routes(given, "in")?;
     options.routes_out = routes(given, "out")?;
     if let Some(backoff) = field(given, "backoff") {
-        let backoff: &Array = backoff.dyn_ref().ok_or_else(|| wrong("backoff", "two numbers of milliseconds"))?;
+        let backoff: &Array =
+            backoff.dyn_ref().ok_or_else(|| wrong("backoff", "two numbers of milliseconds"))?;
         let (Some(first), Some(longest)) = (backoff.get(0).as_f64(), backoff.get(1).as_f64()) else {
             return Err(wrong("backoff", "two numbers of milliseconds"));
         };
-        options.backoff = (Duration::from_millis(first as u64), Duration::from_millis(longest as u64));
+        options.backoff = (value::duration(first), value::duration(longest));
     }
     Ok(options)
 }

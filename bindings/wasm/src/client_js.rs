@@ -18,7 +18,9 @@ use crate::client::{
     WillOptions,
 };
 use crate::packets;
-use crate::value::{boolean, bytes, field, number, string, unsigned_16, unsigned_32, wrong};
+use crate::value::{
+    self, array, boolean, bytes, counter, field, number, string, unsigned_16, unsigned_32, wrong,
+};
 
 /// An MQTT client. Times are in milliseconds since it was made.
 #[wasm_bindgen]
@@ -153,14 +155,15 @@ impl RawClient {
     }
 
     /// The next event, as an array that begins with its kind.
-    pub fn next(&mut self) -> Option<Array> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_event(&mut self) -> Option<Array> {
         let event = self.client.poll_event()?;
-        Some(self.to_array(event))
+        Some(self.describe(event))
     }
 
     /// When [`timeout`](Self::timeout) has to be called at the latest, if ever.
     pub fn deadline(&self) -> Option<f64> {
-        self.client.poll_timeout().map(|time| (time.as_micros() as f64 / 1000.0).ceil())
+        self.client.poll_timeout().map(value::deadline)
     }
 
     /// The deadline is reached.
@@ -194,38 +197,37 @@ impl RawClient {
 
 impl RawClient {
     fn set_now(&mut self, now: f64) {
-        // Negative times count as the start: `as` saturates.
-        self.now = self.now.max(Time::from_micros((now * 1000.0) as u64));
+        self.now = self.now.max(value::time(now));
     }
 
-    fn to_array(&mut self, event: ClientEvent) -> Array {
+    fn describe(&mut self, event: ClientEvent) -> Array {
         let version = self.client.options().version;
         match event {
             ClientEvent::Connected { packet, .. } => {
                 self.acks.clear();
-                array([&"connected".into(), &packets::to_js(&packet.decode(), version)])
+                array(&["connected".into(), packets::to_js(&packet.decode(), version)])
             }
             ClientEvent::Disconnected { reason, packet } => {
                 let packet =
                     packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
                 let code = reason.reason_code().map_or(JsValue::UNDEFINED, |code| code.code().into());
-                array([&"disconnected".into(), &reason.to_string().into(), &packet, &code])
+                array(&["disconnected".into(), reason.to_string().into(), packet, code])
             }
             ClientEvent::Message(message) => self.message(&message),
             ClientEvent::Published { token, outcome } => match outcome {
-                Ok(code) if !code.is_error() => answered(token, &code.code().into()),
+                Ok(code) if !code.is_error() => answered(token, code.code().into()),
                 Ok(code) => failed(token, code, code.name()),
                 Err(why) => failed(token, why.reason_code(), &why.to_string()),
             },
             ClientEvent::Subscribed { token, codes } | ClientEvent::Unsubscribed { token, codes } => {
                 let codes: Array = codes.iter().map(|code| JsValue::from(code.code())).collect();
-                answered(token, &codes)
+                answered(token, codes.into())
             }
             ClientEvent::Unanswered { token } => {
                 failed(token, ReasonCode::UnspecifiedError, "the connection ended before the answer")
             }
             ClientEvent::Auth { packet } => {
-                array([&"auth".into(), &packets::to_js(&packet.decode(), version)])
+                array(&["auth".into(), packets::to_js(&packet.decode(), version)])
             }
         }
     }
@@ -242,34 +244,30 @@ impl RawClient {
         } else {
             JsValue::UNDEFINED
         };
-        array([
-            &"message".into(),
-            &publish.topic.map_or("", |topic| topic.as_str()).into(),
-            &Uint8Array::from(publish.payload).into(),
-            &(publish.qos as u8).into(),
-            &publish.retain.into(),
-            &publish.dup.into(),
-            &id.into(),
-            &properties,
+        array(&[
+            "message".into(),
+            publish.topic.map_or("", |topic| topic.as_str()).into(),
+            Uint8Array::from(publish.payload).into(),
+            (publish.qos as u8).into(),
+            publish.retain.into(),
+            publish.dup.into(),
+            id.into(),
+            properties,
         ])
     }
 }
 
-fn array<const N: usize>(values: [&JsValue; N]) -> Array {
-    values.into_iter().collect()
-}
-
-fn answered(token: Token, what: &JsValue) -> Array {
-    array([&"answered".into(), &number_of(token).into(), what])
+fn answered(token: Token, what: JsValue) -> Array {
+    array(&["answered".into(), number_of(token).into(), what])
 }
 
 fn failed(token: Token, code: ReasonCode, why: &str) -> Array {
-    array([&"failed".into(), &number_of(token).into(), &code.code().into(), &why.into()])
+    array(&["failed".into(), number_of(token).into(), code.code().into(), why.into()])
 }
 
 /// Counts up from 1 and stays far below 2^53.
 fn number_of(token: Token) -> f64 {
-    token.get() as f64
+    counter(token.get())
 }
 
 fn has_properties(properties: &MessageProperties<'_>) -> bool {

@@ -2,9 +2,13 @@
 //! the core; what has the shape of one host's object is in the JavaScript beside this crate.
 
 pub mod bridge;
+// What these throw is told in the type declarations.
+#[allow(clippy::missing_errors_doc)]
 mod bridge_js;
+#[allow(clippy::missing_errors_doc)]
 mod broker;
 pub mod client;
+#[allow(clippy::missing_errors_doc, clippy::needless_pass_by_value)] // wasm-bindgen hands values over
 mod client_js;
 mod events;
 mod explain;

@@ -29,13 +29,16 @@ test('messages go in and out, under other names, and back when the other broker 
   await near.publish('sensor/1', '21', { qos: 2 });
   await until(() => messages.length === 2, 'both messages');
   assert.deepEqual(messages.sort(), ['far/news/today=sun', 'near/sensor/1=21']);
+  // A message that is not acknowledged yet would come again.
+  await until(() => bridge.received === 1 && bridge.sent === 1, 'the acknowledgements');
 
   far.disconnect('bridge');
   for (let n = 0; n < 100; n += 1) await near.publish('sensor/2', String(n), { qos: 1 });
   await until(() => messages.filter((text) => text.startsWith('near/sensor/2')).length >= 100, 'what waited');
   assert.deepEqual(states.slice(0, 2), ['connecting', 'connected']);
   assert.ok(states.includes('waiting'));
-  await until(() => bridge.sent >= 101 && bridge.received === 1, 'the acknowledgements');
+  await until(() => bridge.sent >= 101, 'the acknowledgements');
+  assert.equal(bridge.received, 1);
   bridge.close();
   assert.equal(bridge.state, 'closed');
   await until(() => near.client('local.bridge') === undefined, 'the end of its session');

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use columba_core::codec::{ReasonCode, TopicFilter, Version};
-use columba_core::{
-    AuthRequest, Chunks, CloseCause, ConnectionKey, Core, Event, Flow, Intake, Peer, Seed, Ticket, Time,
-};
-use columba_testkit::{Cargo, Direction, Line, Net, What};
+use columba_core::{AuthRequest, CloseCause, ConnectionKey, Core, Event, Peer, Seed, Ticket, Time};
+use columba_testkit::{Direction, Line, Net};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsError, JsValue};
 
+mod flow;
+
 use crate::fault::RawFault;
-use crate::{events, fault, inspect, options};
+use crate::{events, fault, inspect, options, value};
 
 /// How much output one turn hands out, in bytes, before the page gets its turn.
 const TURN_BUDGET: usize = 1 << 20;
@@ -70,6 +70,8 @@ struct Link {
     is_client_gone: bool,
     /// The core knows the connection no more.
     is_core_done: bool,
+    /// The client's end was taken away by hand.
+    is_half_open: bool,
     /// Output waits for room on the line.
     is_held_up: bool,
     /// Somebody waits until the input is taken.
@@ -122,7 +124,7 @@ impl RawBroker {
     pub fn new(given: &JsValue, seed_high: u64, seed_low: u64) -> Result<Self, JsError> {
         let seed = seed(seed_high, seed_low);
         let core = Core::new(options::config(given)?, seed);
-        Self::with_core(core, given, seed)
+        Ok(Self::with_core(core, given, seed))
     }
 
     /// A broker that goes on where a snapshot was taken, `away` milliseconds ago.
@@ -134,9 +136,9 @@ impl RawBroker {
         away: f64,
     ) -> Result<Self, JsError> {
         let seed = seed(seed_high, seed_low);
-        let away = Duration::from_micros(micros(away));
+        let away = value::duration(away);
         let core = Core::restore(options::config(given)?, seed, Time::ZERO, snapshot, away);
-        Self::with_core(core.map_err(|error| JsError::new(&error.to_string()))?, given, seed)
+        Ok(Self::with_core(core.map_err(|error| JsError::new(&error.to_string()))?, given, seed))
     }
 
     /// A transport is open.
@@ -251,18 +253,19 @@ impl RawBroker {
 
     /// When [`turn`](Self::turn) has to be called at the latest, if ever.
     pub fn deadline(&self) -> Option<f64> {
-        let core = self.core.0.poll_timeout().map(|time| time.as_micros());
+        let core = self.core.0.poll_timeout().map(Time::as_micros);
         let lines = self.by_line.values().filter_map(|number| self.links.get(number)?.line.as_ref());
         let arrivals = lines.flat_map(|line| {
             [line.next_arrival(Direction::ToBroker), line.next_arrival(Direction::ToClient)]
         });
         let line = arrivals.flatten().min().map(|at| u64::try_from(at.as_micros()).unwrap_or(u64::MAX));
         // Rounded up: called a moment early, there would be nothing to do.
-        [core, line].into_iter().flatten().min().map(|micros| (micros as f64 / 1000.0).ceil())
+        [core, line].into_iter().flatten().min().map(|micros| value::deadline(Time::from_micros(micros)))
     }
 
     /// The next thing to be done, as an array that begins with its kind.
-    pub fn next(&mut self) -> Option<Array> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_output(&mut self) -> Option<Array> {
         let output = self.outputs.pop_front()?;
         Some(events::to_array(output))
     }
@@ -311,7 +314,7 @@ impl RawBroker {
 
     /// What lasts, as bytes.
     pub fn snapshot(&self, now: f64) -> Vec<u8> {
-        self.core.0.snapshot(time(now)).to_vec()
+        self.core.0.snapshot(value::time(now))
     }
 
     /// All sessions.
@@ -362,31 +365,47 @@ impl RawBroker {
         self.set_now(now);
         let now = self.elapsed();
         self.add_lines();
-        let lines = self
-            .links
-            .values_mut()
-            .filter_map(|link| link.line.as_mut().map(|line| (line, link.is_client_gone)));
-        let found = lines.filter(|(line, gone)| !gone && *line.client() == *client_id).last();
-        let Some((line, _)) = found else { return false };
-        match kind {
-            0 => line.cut(now),
-            1 => line.half_open(now),
-            2 => line.blackhole(),
-            _ => line.slow(Direction::ToClient, rate),
+        let is_meant = |link: &&mut Link| {
+            !link.is_client_gone && link.line.as_ref().is_some_and(|line| *line.client() == *client_id)
+        };
+        // Of those that say the same client id, the last has taken the session over.
+        let Some(link) = self.links.values_mut().filter(is_meant).last() else { return false };
+        let Some(line) = &mut link.line else { return false };
+        let what = match kind {
+            0 => {
+                line.cut(now);
+                None
+            }
+            1 => {
+                line.half_open(now);
+                link.is_half_open = true;
+                Some("half-open: the broker does not know that it is gone")
+            }
+            2 => {
+                line.blackhole();
+                Some("silent: nothing arrives any more")
+            }
+            _ => {
+                line.slow(Direction::ToClient, rate);
+                Some("slow from now on")
+            }
+        };
+        if let Some(what) = what {
+            line.note(now, Direction::ToBroker, what);
         }
         true
     }
 }
 
 impl RawBroker {
-    fn with_core(mut core: Core, given: &JsValue, seed: Seed) -> Result<Self, JsError> {
+    fn with_core(mut core: Core, given: &JsValue, seed: Seed) -> Self {
         if let Some(authorize) = options::authorize(given) {
             core.set_authorize(Box::new(authorize));
         }
         let net = Net::new(seed.0 as u64);
         net.transcript().switch_off();
         net.limit_packets(core.config().limits.packet_size as usize);
-        Ok(Self {
+        Self {
             core: CoreBox(core),
             net,
             links: BTreeMap::new(),
@@ -401,322 +420,6 @@ impl RawBroker {
             last_ticket: 0,
             is_recording: false,
             turn_bytes: 0,
-        })
-    }
-
-    fn set_now(&mut self, now: f64) {
-        self.now = self.now.max(time(now));
-    }
-
-    /// Now, as lines see it.
-    fn elapsed(&self) -> Duration {
-        self.now.since(Time::ZERO)
-    }
-
-    fn mark_fresh(&mut self, link: u32) {
-        if let Some(found) = self.links.get_mut(&link)
-            && !std::mem::replace(&mut found.is_fresh, true)
-        {
-            self.fresh.push_back(link);
-        }
-    }
-
-    fn mark_ready(&mut self, link: u32) {
-        if let Some(found) = self.links.get_mut(&link)
-            && !std::mem::replace(&mut found.is_ready, true)
-        {
-            self.ready.push_back(link);
-        }
-    }
-
-    /// Somebody wants to see packets, or something may happen to them.
-    fn is_watched(&self) -> bool {
-        self.is_recording || !self.net.is_calm()
-    }
-
-    fn add_lines(&mut self) {
-        let without: Vec<u32> =
-            self.links.iter().filter(|(_, link)| link.line.is_none()).map(|(&number, _)| number).collect();
-        without.into_iter().for_each(|number| self.add_line(number));
-    }
-
-    /// From now on the connection's packets pass a line, beginning with the next whole one.
-    fn add_line(&mut self, number: u32) {
-        // What has come so far belongs to the time before.
-        self.take_in(number);
-        let client = self.client_of(number);
-        let Some(link) = self.links.get_mut(&number) else { return };
-        let (version, id) = match &client {
-            Some((id, version)) => (*version, &**id),
-            None => (Version::V5, ""),
-        };
-        let line = if id.is_empty() {
-            Line::new(&self.net, &link.name, version)
-        } else {
-            Line::join(&self.net, id, version, &link.input, &[])
-        };
-        self.by_line.insert(line.number(), number);
-        link.line = Some(line);
-    }
-
-    /// Client id and version of a connection that has them.
-    fn client_of(&self, number: u32) -> Option<(Box<str>, Version)> {
-        let key = self.links.get(&number)?.key;
-        self.core.0.client_of(key).map(|(id, version)| (id.into(), version))
-    }
-
-    /// Takes what has come through the line, if there is one, to the core.
-    fn take_in(&mut self, number: u32) {
-        let now = self.elapsed();
-        let Some(link) = self.links.get_mut(&number) else { return };
-        match &mut link.line {
-            None if link.input.is_empty() => std::mem::swap(&mut link.input, &mut link.incoming),
-            None => link.input.extend_from_slice(&link.incoming),
-            Some(line) => {
-                if !line.is_full(Direction::ToBroker) {
-                    line.carry(now, Direction::ToBroker, &link.incoming, Duration::ZERO);
-                    link.incoming.clear();
-                }
-                return self.poll_up(number);
-            }
-        }
-        link.incoming.clear();
-        self.feed(number);
-    }
-
-    /// What has arrived at the broker's end.
-    fn poll_up(&mut self, number: u32) {
-        let now = self.elapsed();
-        loop {
-            let Some(Link { line: Some(line), input, .. }) = self.links.get_mut(&number) else { return };
-            match line.poll(now, Direction::ToBroker) {
-                Some(Cargo::Bytes(bytes)) => input.extend_from_slice(&bytes),
-                Some(Cargo::End | Cargo::Cut) => {
-                    self.feed(number);
-                    return self.close_core(number, CloseCause::Transport);
-                }
-                None => break,
-            }
-        }
-        // A packet that is larger than a lane goes through in portions.
-        if self.links.get(&number).is_some_and(Link::has_room_for_more) {
-            self.mark_fresh(number);
-        }
-        self.feed(number);
-    }
-
-    /// What has arrived at the client's end.
-    fn poll_down(&mut self, number: u32) {
-        let now = self.elapsed();
-        loop {
-            let Some(Link { line: Some(line), is_client_gone, .. }) = self.links.get_mut(&number) else {
-                return;
-            };
-            match line.poll(now, Direction::ToClient) {
-                Some(Cargo::Bytes(bytes)) if !*is_client_gone => {
-                    self.turn_bytes += bytes.len();
-                    self.outputs.push_back(Output::Data { link: number, bytes });
-                }
-                Some(Cargo::Bytes(_)) => {}
-                Some(cargo) => self.close_client(number, cargo == Cargo::Cut),
-                None => break,
-            }
-        }
-        let Some(link) = self.links.get_mut(&number) else { return };
-        if link.is_held_up && link.line.as_ref().is_some_and(|line| !line.is_full(Direction::ToClient)) {
-            link.is_held_up = false;
-            self.mark_ready(number);
-        }
-    }
-
-    fn poll_lines(&mut self) {
-        let with: Vec<u32> = self.by_line.values().copied().collect();
-        for number in with {
-            self.poll_up(number);
-            self.poll_down(number);
-        }
-    }
-
-    /// Gives the core what it takes.
-    fn feed(&mut self, number: u32) {
-        let Some(link) = self.links.get_mut(&number) else { return };
-        if link.is_core_done {
-            link.input.clear();
-        } else if !link.is_paused && !link.input.is_empty() {
-            match self.core.0.receive(self.now, link.key, &mut link.input) {
-                Intake::Open | Intake::Closed => {}
-                Intake::Paused => link.is_paused = true,
-            }
-        }
-        // What is left then is a part of a packet, and waits for the rest of it.
-        if link.wants_drain && !link.is_paused && link.incoming.is_empty() {
-            link.wants_drain = false;
-            self.outputs.push_back(Output::Drained { link: number });
-        }
-    }
-
-    /// Takes everything the core has to say, but for what is to be sent.
-    fn drain(&mut self) {
-        while let Some(event) = self.core.0.poll_event() {
-            self.report(event);
-        }
-        while let Some(key) = self.core.0.poll_ready() {
-            if let Some(number) = self.number_of(key) {
-                self.mark_ready(number);
-            }
-        }
-        while let Some(key) = self.core.0.poll_abort() {
-            if let Some(number) = self.number_of(key) {
-                self.close_core(number, CloseCause::Asked);
-                self.end_down(number);
-            }
-        }
-    }
-
-    fn report(&mut self, event: Event) {
-        if let Event::Authenticate { ticket, request } = event {
-            self.last_ticket = self.last_ticket.wrapping_add(1);
-            let number = self.last_ticket;
-            self.tickets.insert(number, ticket);
-            self.outputs.push_back(Output::Authenticate { ticket: number, request });
-        } else if self.outputs.len() < MAX_OUTPUTS {
-            let key = match &event {
-                Event::Connected { connection, .. }
-                | Event::Refused { connection, .. }
-                | Event::Disconnected { connection, .. } => Some(*connection),
-                _ => None,
-            };
-            let link = key.and_then(|key| self.number_of(key)).unwrap_or(0);
-            self.outputs.push_back(Output::Event { event, link });
-        } else {
-            self.core.0.count_lost_event();
-        }
-    }
-
-    /// Sends what a connection has to send, and takes the input that had to wait.
-    fn serve(&mut self, number: u32) {
-        let Some(link) = self.links.get_mut(&number) else { return };
-        link.is_ready = false;
-        if std::mem::take(&mut link.is_paused) {
-            self.feed(number);
-        }
-        let now = self.elapsed();
-        let Some(link) = self.links.get_mut(&number) else { return };
-        link.is_held_up = link.line.as_ref().is_some_and(|line| line.is_full(Direction::ToClient));
-        if link.is_blocked || link.is_core_done || link.is_held_up {
-            return;
-        }
-        let mut chunks = Chunks::new();
-        let flow = self.core.0.poll_transmit(self.now, link.key, &mut chunks);
-        while let Some(bytes) = chunks.take_chunk() {
-            match &mut link.line {
-                Some(line) => line.carry(now, Direction::ToClient, &bytes, Duration::ZERO),
-                None => {
-                    self.turn_bytes += bytes.len();
-                    self.outputs.push_back(Output::Data { link: number, bytes });
-                }
-            }
-        }
-        if link.line.is_some() {
-            self.poll_down(number);
-        }
-        match flow {
-            Flow::Idle => {}
-            Flow::More => self.mark_ready(number),
-            Flow::Close => {
-                self.close_core(number, CloseCause::Asked);
-                self.end_down(number);
-            }
-        }
-    }
-
-    /// The core is through with a connection, or learns that it is gone.
-    fn close_core(&mut self, number: u32, cause: CloseCause) {
-        let Some(link) = self.links.get_mut(&number) else { return };
-        if std::mem::replace(&mut link.is_core_done, true) {
-            return;
-        }
-        link.input.clear();
-        self.core.0.close(self.now, link.key, cause);
-        // The core may use the index again at once, so events about this connection come first.
-        while let Some(event) = self.core.0.poll_event() {
-            self.report(event);
-        }
-        let Some(link) = self.links.get(&number) else { return };
-        if let Some(entry) = self.by_index.get_mut(link.key.index()).filter(|entry| **entry == number) {
-            *entry = 0;
-        }
-        if link.is_client_gone {
-            self.forget(number);
-        }
-    }
-
-    /// The broker's end is closed: the client learns it when it has got what is under way.
-    fn end_down(&mut self, number: u32) {
-        let now = self.elapsed();
-        let Some(link) = self.links.get_mut(&number) else { return };
-        match &mut link.line {
-            Some(line) => {
-                line.end(now, Direction::ToClient, Duration::ZERO);
-                self.poll_down(number);
-            }
-            None => self.close_client(number, false),
-        }
-    }
-
-    fn close_client(&mut self, number: u32, is_cut: bool) {
-        let Some(link) = self.links.get_mut(&number) else { return };
-        if std::mem::replace(&mut link.is_client_gone, true) {
-            return;
-        }
-        let is_core_done = link.is_core_done;
-        self.outputs.push_back(Output::Close { link: number, is_cut });
-        self.note(number, if is_cut { "cut" } else { "closed by the broker" });
-        if is_core_done {
-            self.forget(number);
-        }
-    }
-
-    fn forget(&mut self, number: u32) {
-        self.record();
-        if let Some(Link { line: Some(line), .. }) = self.links.remove(&number) {
-            self.by_line.remove(&line.number());
-        }
-    }
-
-    fn number_of(&self, key: ConnectionKey) -> Option<u32> {
-        let number = self.by_index.get(key.index()).copied().filter(|&number| number != 0)?;
-        self.links.get(&number).filter(|link| link.key == key).map(|_| number)
-    }
-
-    /// Hands on what lines have recorded.
-    fn record(&mut self) {
-        if !self.is_recording {
-            return;
-        }
-        for entry in self.net.transcript().take() {
-            let link = self.by_line.get(&entry.connection).copied().unwrap_or(0);
-            let client: Box<str> = (&*entry.client()).into();
-            let time = entry.at.as_secs_f64() * 1000.0;
-            let fate = entry.fate.as_deref().map(Into::into);
-            self.outputs.push_back(match entry.what {
-                What::Packet { version, bytes } => {
-                    let is_up = entry.direction == Direction::ToBroker;
-                    Output::Packet { time, link, client, is_up, version, bytes, fate }
-                }
-                What::Link(what) => Output::Noted { time, link, client, what: what.into() },
-                _ => continue,
-            });
-        }
-    }
-
-    /// Reports something about a connection, in its place among the packets.
-    fn note(&mut self, number: u32, what: &'static str) {
-        if self.is_recording {
-            let now = self.elapsed();
-            if let Some(Link { line: Some(line), .. }) = self.links.get(&number) {
-                line.note(now, Direction::ToBroker, what);
-            }
         }
     }
 }
@@ -735,6 +438,7 @@ impl Link {
             is_blocked: false,
             is_client_gone: false,
             is_core_done: false,
+            is_half_open: false,
             is_held_up: false,
             wants_drain: false,
         }
@@ -754,15 +458,6 @@ impl std::fmt::Debug for CoreBox {
 
 fn seed(high: u64, low: u64) -> Seed {
     Seed(u128::from(high) << 64 | u128::from(low))
-}
-
-fn time(milliseconds: f64) -> Time {
-    Time::from_micros(micros(milliseconds))
-}
-
-/// Negative and unreasonable times count as the nearest reasonable one: `as` saturates.
-fn micros(milliseconds: f64) -> u64 {
-    (milliseconds * 1000.0) as u64
 }
 
 /// The core wants names that live for ever.
