@@ -110,7 +110,14 @@ pub(crate) fn conformance(command: &mut Command) -> (bool, String) {
     // It ends with its input.
     drop(broker.stdin.take());
     let _ = broker.wait();
-    outcome
+    let (is_success, text) = outcome;
+    // `127.0.0.1:40123: 888 passed; …`
+    let count = text
+        .lines()
+        .rev()
+        .find_map(|line| line.split_once(": ").filter(|(_, rest)| rest.contains(" passed; ")));
+    let count = count.map_or(String::new(), |(_, rest)| format!("test result: {rest}\n"));
+    (is_success, text + &count)
 }
 
 /// Where the build ends up.
