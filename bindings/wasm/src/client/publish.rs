@@ -55,8 +55,8 @@ impl Client {
         }
     }
 
-    /// Whether the next message may be sent. While as many are unacknowledged as the server allows none is, not even at QoS 0:
-    /// so they stay in order [MQTT-4.9.0-2] [MQTT-3.3.4-7].
+    /// Whether the next message may be sent: not above QoS 0 while as many are unacknowledged as the server allows
+    /// [MQTT-4.9.0-2] [MQTT-3.3.4-7]. Those behind it wait too, so that all stay in order.
     pub(super) fn can_send(&self) -> bool {
         if self.state != State::Online {
             return false;

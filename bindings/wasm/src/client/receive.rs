@@ -132,7 +132,7 @@ impl Client {
         } else {
             self.discard();
         }
-        self.send_requests();
+        self.send_requests(0);
         self.pump();
         Ok(())
     }
