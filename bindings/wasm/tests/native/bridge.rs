@@ -319,6 +319,22 @@ fn a_long_absence_waits_in_the_session_of_the_source() {
 }
 
 #[test]
+fn an_older_server_with_a_larger_window_is_no_fault() {
+    let mut options = options(Version::V3_1_1, &[route("#", "", "")], &[]);
+    options.window = NonZeroU16::new(2).unwrap();
+    // The local broker is away, so nothing is acknowledged.
+    let (mut world, _, remote) = connected(&options);
+    world.bridge_events.clear();
+    let now = world.now;
+    world.bridge().close(now, Side::Local);
+    for number in 0..10 {
+        world.publish(remote, "t", QoS::ExactlyOnce, &number.to_string());
+    }
+    assert!(states(&mut world, Side::Remote).is_empty(), "{:?}", world.bridge_events);
+    assert_eq!(world.bridge().client(Side::Local).queued(), 10);
+}
+
+#[test]
 fn at_qos_0_what_finds_no_room_is_dropped() {
     let (mut world, local, remote) = connected(&options(Version::V5, &[], &[route("#", "", "")]));
     world.reachable = false;

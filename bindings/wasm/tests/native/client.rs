@@ -128,6 +128,22 @@ fn receive_maximum_of_the_client_is_held() {
 }
 
 #[test]
+fn receive_maximum_means_nothing_before_mqtt_5() {
+    for version in [Version::V3_1, Version::V3_1_1] {
+        let mut options = ClientOptions::new(version, "a");
+        options.receive_maximum = NonZeroU16::new(2);
+        options.manual_acks = true;
+        let mut script = Script::connected(options);
+        for id in 1..=u16::MAX {
+            script.publish("t", QoS::AtLeastOnce, id, |_| ());
+        }
+        assert_eq!(script.events().len(), 65_535);
+        script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+        script.expect_fault(ReasonCode::ProtocolError);
+    }
+}
+
+#[test]
 fn acknowledgements_go_in_the_order_of_the_messages() {
     let mut options = persistent(Version::V5, "a");
     options.manual_acks = true;
@@ -634,6 +650,27 @@ fn identifiers_go_round_and_pass_over_those_in_use() {
         script.puback(expected);
         script.events();
     }
+}
+
+#[test]
+fn identifiers_that_are_all_in_use_hold_nothing_up_for_ever() {
+    let mut options = persistent(Version::V5, "a");
+    options.limits.inflight = u16::MAX;
+    options.limits.queued_messages = 70_000;
+    let mut script = Script::connected(options);
+    for _ in 0..65_536 {
+        script.client.publish(script.now, message("t", QoS::AtLeastOnce, "")).unwrap();
+    }
+    script.client.publish(script.now, message("t", QoS::AtMostOnce, "")).unwrap();
+    assert_eq!(script.packets().len(), 65_535);
+    let filter = TopicFilter::parse("t").unwrap();
+    assert_eq!(script.client.unsubscribe(script.now, &[filter], &[]), Err(RequestError::TooMany));
+    script.client.close(script.now);
+    script.open();
+    script.accept_again();
+    assert_eq!(script.packets().len(), 65_535);
+    script.puback(7);
+    assert_eq!(script.sent(), ["PUBLISH t #7", "PUBLISH t"]);
 }
 
 #[test]
