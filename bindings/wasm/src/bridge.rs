@@ -212,7 +212,8 @@ impl Bridge {
     }
 
     /// Ends the bridge: both sides send DISCONNECT, and whatever transports there are have to be closed then. The local session
-    /// ends, the remote one stays unless [`BridgeOptions::clean_start`] says otherwise.
+    /// ends with what waits in it, the remote one stays unless [`BridgeOptions::clean_start`] says otherwise; a side that has
+    /// no connection keeps its session until that expires.
     pub fn shut_down(&mut self, now: Time) {
         if self.is_closed {
             return;

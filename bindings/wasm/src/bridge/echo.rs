@@ -83,3 +83,61 @@ fn hash(topic: &str, payload: &[u8]) -> u64 {
     let bytes = topic.bytes().chain([0]).chain(payload.iter().copied());
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Time {
+        Time::from_secs(seconds)
+    }
+
+    /// One published message, and another that is not published yet.
+    fn two(fragile: bool) -> Echoes {
+        let mut echoes = Echoes::default();
+        echoes.expect(Token::new(1), "sent", b"x", fragile);
+        echoes.expect(Token::new(2), "waits", b"x", fragile);
+        echoes.published(at(10), Token::new(1), true);
+        echoes
+    }
+
+    #[test]
+    fn each_is_taken_once() {
+        let mut echoes = two(false);
+        assert!(!echoes.take(at(10), "sent", b"y"));
+        assert!(!echoes.take(at(10), "sentx", b""));
+        assert!(echoes.take(at(10), "sent", b"x"));
+        assert!(!echoes.take(at(10), "sent", b"x"));
+        echoes.published(at(10), Token::new(2), false);
+        assert!(!echoes.take(at(10), "waits", b"x"), "it was never sent");
+    }
+
+    #[test]
+    fn what_was_published_is_forgotten_after_a_while() {
+        assert!(two(false).take(at(39), "sent", b"x"));
+        assert!(!two(false).take(at(40), "sent", b"x"));
+        assert!(two(false).take(at(1000), "waits", b"x"));
+    }
+
+    #[test]
+    fn a_connection_takes_with_it_what_no_session_keeps() {
+        for (fragile, session_present, expected) in
+            [(false, true, true), (false, false, false), (true, true, false), (true, false, false)]
+        {
+            let mut echoes = two(fragile);
+            echoes.disconnected();
+            echoes.connected(at(1000), session_present);
+            assert_eq!(echoes.take(at(1000), "sent", b"x"), expected);
+            assert!(echoes.take(at(1000), "waits", b"x"), "it is still to be published");
+        }
+    }
+
+    #[test]
+    fn the_oldest_gives_way() {
+        let mut echoes = Echoes::default();
+        for number in 0..=MAX_ECHOES {
+            echoes.expect(Token::new(1), &number.to_string(), b"", false);
+        }
+        assert!(!echoes.take(at(0), "0", b"") && echoes.take(at(0), "1", b""));
+    }
+}

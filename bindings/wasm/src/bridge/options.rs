@@ -29,7 +29,7 @@ pub struct BridgeOptions {
     pub clean_start: bool,
     /// Seconds. Default 60.
     pub keep_alive: u16,
-    /// Seconds that the remote session outlives a connection (MQTT 5). Default a day.
+    /// Seconds that both sessions outlive their connections; before MQTT 5 the remote broker decides. Default a day.
     pub session_expiry: u32,
     /// The largest packet from the remote broker, in bytes; a server before MQTT 5 cannot be told, and a larger one from it ends
     /// the connection. Default none.
@@ -40,7 +40,8 @@ pub struct BridgeOptions {
     pub routes_out: Vec<Route>,
     /// The first wait before connecting again, doubled each time, and the longest. Default 1 s and 60 s.
     pub backoff: (Duration, Duration),
-    /// Messages above QoS 0 on their way over the bridge in each direction: the Receive Maximum of both clients. Default 64.
+    /// Messages above QoS 0 on their way over the bridge in each direction: the Receive Maximum of both clients. A server
+    /// before MQTT 5 cannot be told and has its own. Default 64.
     pub window: NonZeroU16,
     /// How much each of its two clients holds.
     pub limits: ClientLimits,
@@ -101,19 +102,14 @@ impl BridgeOptions {
         options.limits = self.limits.clone();
         // One for each route and no other.
         options.limits.requests = MAX_ROUTES;
-        match side {
-            // As long as the bridge: that ends the session when it is closed.
-            Side::Local => {
-                options.session_expiry = Some(u32::MAX);
-                options.keep_alive = 0;
-            }
-            Side::Remote => {
-                options.session_expiry = Some(self.session_expiry);
-                options.keep_alive = self.keep_alive;
-                options.username.clone_from(&self.username);
-                options.password.clone_from(&self.password);
-                options.maximum_packet_size = self.maximum_packet_size;
-            }
+        options.session_expiry = Some(self.session_expiry);
+        // What is in this program does not go silently.
+        options.keep_alive = 0;
+        if side == Side::Remote {
+            options.keep_alive = self.keep_alive;
+            options.username.clone_from(&self.username);
+            options.password.clone_from(&self.password);
+            options.maximum_packet_size = self.maximum_packet_size;
         }
         options
     }

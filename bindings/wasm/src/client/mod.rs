@@ -355,7 +355,7 @@ impl Client {
 
     fn token(&mut self) -> Token {
         self.tokens += 1;
-        Token(self.tokens)
+        Token::new(self.tokens)
     }
 
     /// The connection is over.

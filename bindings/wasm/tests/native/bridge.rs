@@ -214,20 +214,31 @@ fn nothing_goes_round_in_overlapping_routes() {
 }
 
 #[test]
-fn an_echo_that_never_comes_is_forgotten() {
-    let all = [route("#", "", "")];
-    let mut options = options(Version::V3_1_1, &all, &all);
-    options.routes_in[0].qos = QoS::AtMostOnce;
-    let (mut world, local, remote) = connected(&options);
-    // The broker keeps nothing at QoS 0 for a bridge that is away, so this does not come back.
-    world.ends[REMOTE_END].cut = Some(Cut { after: world.ends[REMOTE_END].packets + 1, lost: false });
-    world.publish(local, "t", QoS::AtLeastOnce, "m");
-    world.advance(5);
-    came(&mut world, local);
-    came(&mut world, remote);
-    world.advance(60);
-    world.publish(remote, "t", QoS::AtLeastOnce, "m");
-    assert_eq!(came(&mut world, local), ["t=m q0"]);
+fn an_echo_that_cannot_come_is_not_waited_for() {
+    for loses_session in [false, true] {
+        let all = [route("#", "", "")];
+        let mut options = options(Version::V3_1_1, &all, &all);
+        if !loses_session {
+            // The broker keeps nothing at QoS 0 for a bridge that is away.
+            options.routes_in[0].qos = QoS::AtMostOnce;
+        }
+        let (mut world, local, remote) = connected(&options);
+        // PUBLISH and PUBACK.
+        let after = world.ends[REMOTE_END].packets + 2;
+        world.ends[REMOTE_END].cut = Some(Cut { after, lost: false });
+        world.publish(local, "t", QoS::AtLeastOnce, "m");
+        assert_eq!((world.bridge().sent(), world.bridge().waiting()), (1, 0));
+        if loses_session {
+            let mut thief = ClientOptions::new(Version::V3_1_1, "bridge");
+            thief.clean_start = true;
+            let thief = world.join_to(1, thief);
+            world.cut(thief);
+        }
+        world.advance(5);
+        came(&mut world, local);
+        world.publish(remote, "t", QoS::AtLeastOnce, "m");
+        assert_eq!(came(&mut world, local).len(), 1);
+    }
 }
 
 /// Both directions, over connections that break after each packet in turn.
@@ -308,6 +319,22 @@ fn a_long_absence_waits_in_the_session_of_the_source() {
 }
 
 #[test]
+fn an_older_server_with_a_larger_window_is_no_fault() {
+    let mut options = options(Version::V3_1_1, &[route("#", "", "")], &[]);
+    options.window = NonZeroU16::new(2).unwrap();
+    // The local broker is away, so nothing is acknowledged.
+    let (mut world, _, remote) = connected(&options);
+    world.bridge_events.clear();
+    let now = world.now;
+    world.bridge().close(now, Side::Local);
+    for number in 0..10 {
+        world.publish(remote, "t", QoS::ExactlyOnce, &number.to_string());
+    }
+    assert!(states(&mut world, Side::Remote).is_empty(), "{:?}", world.bridge_events);
+    assert_eq!(world.bridge().client(Side::Local).queued(), 10);
+}
+
+#[test]
 fn at_qos_0_what_finds_no_room_is_dropped() {
     let (mut world, local, remote) = connected(&options(Version::V5, &[], &[route("#", "", "")]));
     world.reachable = false;
@@ -336,7 +363,9 @@ fn a_full_queue_loses_nothing_above_qos_0() {
         // More than the queue has bytes for, and fewer messages than the window.
         let large = "x".repeat(5000);
         for number in 0..20 {
-            world.publish(local, &format!("t/{number}"), qos, &large);
+            // The last ones would find room, but not before the others.
+            let payload = if number < 15 { &large } else { "small" };
+            world.publish(local, &format!("t/{number}"), qos, payload);
         }
         world.messages(local);
         assert!(world.bridge().waiting() < 20);
@@ -413,6 +442,39 @@ fn a_refusal_is_told_and_tried_seldom() {
         world.advance(61);
         assert_eq!(self::states(&mut world, Side::Remote).last(), Some(&LinkState::Connected));
     }
+}
+
+#[test]
+fn a_clean_start_is_clean_once() {
+    let mut options = options(Version::V5, &[route("#", "", "")], &[]);
+    options.clean_start = true;
+    let (mut world, local, remote) = connected(&options);
+    world.reachable = false;
+    world.cut(REMOTE_END);
+    world.publish(remote, "t", QoS::AtLeastOnce, "m");
+    world.reachable = true;
+    world.advance(10);
+    assert_eq!(came(&mut world, local), ["t=m q1"]);
+}
+
+#[test]
+fn a_retained_message_is_no_echo() {
+    let all = [route("#", "", "")];
+    let (mut world, local, remote) = connected(&options(Version::V3_1_1, &all, &[route("#", "", "")]));
+    world.reachable = false;
+    // The session ends too.
+    let mut thief = ClientOptions::new(Version::V3_1_1, "bridge");
+    thief.clean_start = true;
+    let thief = world.join_to(1, thief);
+    world.cut(thief);
+    let now = world.now;
+    world.client(remote).publish(now, retained("t", "m")).unwrap();
+    world.publish(local, "t", QoS::AtLeastOnce, "m");
+    world.reachable = true;
+    world.advance(10);
+    let late = world.join_to(0, persistent(Version::V5, "late"));
+    world.subscribe(late, "#", QoS::ExactlyOnce);
+    assert_eq!(came(&mut world, late), ["t=m q1 retain"]);
 }
 
 #[test]

@@ -128,6 +128,22 @@ fn receive_maximum_of_the_client_is_held() {
 }
 
 #[test]
+fn receive_maximum_means_nothing_before_mqtt_5() {
+    for version in [Version::V3_1, Version::V3_1_1] {
+        let mut options = ClientOptions::new(version, "a");
+        options.receive_maximum = NonZeroU16::new(2);
+        options.manual_acks = true;
+        let mut script = Script::connected(options);
+        for id in 1..=u16::MAX {
+            script.publish("t", QoS::AtLeastOnce, id, |_| ());
+        }
+        assert_eq!(script.events().len(), 65_535);
+        script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+        script.expect_fault(ReasonCode::ProtocolError);
+    }
+}
+
+#[test]
 fn acknowledgements_go_in_the_order_of_the_messages() {
     let mut options = persistent(Version::V5, "a");
     options.manual_acks = true;
@@ -375,6 +391,80 @@ fn own_aliases_are_set_and_used_as_given() {
 }
 
 #[test]
+fn aliases_end_with_their_connection() {
+    let adjust = |said: &mut columba_codec::ConnAckProperties<'_>| {
+        said.topic_alias_maximum = Some(1);
+        said.receive_maximum = NonZeroU16::new(1);
+    };
+    let mut options = persistent(Version::V5, "a");
+    options.topic_alias_maximum = Some(1);
+    let mut script = Script::connected_with(options, false, adjust);
+    let mut sets = message("t", QoS::AtLeastOnce, "x");
+    sets.topic_alias = alias(1);
+    script.client.publish(script.now, sets).unwrap();
+    // It waits for the first, and by then the server has forgotten the alias.
+    let mut waits = OutgoingMessage::by_alias(NonZeroU16::MIN, "x");
+    waits.qos = QoS::AtLeastOnce;
+    script.client.publish(script.now, waits).unwrap();
+    assert_eq!(script.sent(), ["PUBLISH t #1 alias 1"]);
+    script.publish("u", QoS::AtMostOnce, 0, |publish| publish.topic_alias = alias(1));
+    script.client.close(script.now);
+    script.open();
+    script.events();
+    script.accept(true, adjust);
+    assert_eq!(script.sent(), ["PUBLISH t #1 dup"]);
+    script.puback(1);
+    assert_eq!(script.sent(), ["PUBLISH t #2 alias 1"]);
+    script.publish("u", QoS::AtMostOnce, 0, |publish| {
+        publish.topic = None;
+        publish.topic_alias = alias(1);
+    });
+    script.expect_fault(ReasonCode::ProtocolError);
+}
+
+#[test]
+fn a_new_connection_has_the_whole_window() {
+    let mut options = persistent(Version::V5, "a");
+    options.receive_maximum = NonZeroU16::new(2);
+    options.manual_acks = true;
+    let mut script = Script::connected(options);
+    for _ in 0..3 {
+        script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+        script.publish("t", QoS::ExactlyOnce, 2, |_| ());
+        assert_eq!(script.client.state(), State::Online);
+        script.client.close(script.now);
+        script.open();
+        script.events();
+        script.accept(true, |_| ());
+    }
+    // A resumed exchange fills the window as a new one does, and is over with its PUBREL.
+    for _ in 0..2 {
+        script.publish("t", QoS::ExactlyOnce, 2, |publish| publish.dup = true);
+    }
+    script.publish("t", QoS::AtLeastOnce, 1, |_| ());
+    assert_eq!(script.client.state(), State::Online);
+    script.publish("t", QoS::AtLeastOnce, 3, |_| ());
+    script.expect_fault(ReasonCode::ReceiveMaximumExceeded);
+}
+
+#[test]
+fn unanswered_requests_give_their_identifiers_back() {
+    let mut options = persistent(Version::V5, "a");
+    options.limits.requests = 40_000;
+    let mut script = Script::connected(options);
+    let filter = TopicFilter::parse("t").unwrap();
+    for _ in 0..2 {
+        for _ in 0..40_000 {
+            script.client.unsubscribe(script.now, &[filter], &[]).unwrap();
+        }
+        script.client.close(script.now);
+        assert_eq!(script.events().len(), 40_001);
+        script.open();
+        script.accept(true, |_| ());
+    }
+}
+
+#[test]
 fn what_the_server_does_not_have_is_refused_or_left_out() {
     for adapt in [false, true] {
         let mut options = ClientOptions::new(Version::V5, "a");
@@ -560,6 +650,27 @@ fn identifiers_go_round_and_pass_over_those_in_use() {
         script.puback(expected);
         script.events();
     }
+}
+
+#[test]
+fn identifiers_that_are_all_in_use_hold_nothing_up_for_ever() {
+    let mut options = persistent(Version::V5, "a");
+    options.limits.inflight = u16::MAX;
+    options.limits.queued_messages = 70_000;
+    let mut script = Script::connected(options);
+    for _ in 0..65_536 {
+        script.client.publish(script.now, message("t", QoS::AtLeastOnce, "")).unwrap();
+    }
+    script.client.publish(script.now, message("t", QoS::AtMostOnce, "")).unwrap();
+    assert_eq!(script.packets().len(), 65_535);
+    let filter = TopicFilter::parse("t").unwrap();
+    assert_eq!(script.client.unsubscribe(script.now, &[filter], &[]), Err(RequestError::TooMany));
+    script.client.close(script.now);
+    script.open();
+    script.accept_again();
+    assert_eq!(script.packets().len(), 65_535);
+    script.puback(7);
+    assert_eq!(script.sent(), ["PUBLISH t #7", "PUBLISH t"]);
 }
 
 #[test]
