@@ -5,6 +5,7 @@ mod client;
 mod damage;
 mod handshake;
 mod interruptions;
+mod limits;
 mod rules;
 mod script;
 mod world;
