@@ -10,6 +10,9 @@ const realClock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
+/** By which numbers messages are acknowledged; nobody else's affair. */
+const acks = new WeakMap();
+
 export class ReasonError extends Error {
   constructor(reasonCode, text) {
     super(`0x${reasonCode.toString(16).padStart(2, '0').toUpperCase()}${text ? `: ${text}` : ''}`);
@@ -92,8 +95,8 @@ export class Client {
     return this.#promised(() => this.#raw.unsubscribe(this.#now(), [filters].flat()));
   }
 
-  acknowledge({ packetId }, reasonCode = 0) {
-    this.#raw.acknowledge(this.#now(), packetId, reasonCode);
+  acknowledge(message, reasonCode = 0) {
+    this.#raw.acknowledge(this.#now(), acks.get(message) ?? 0, reasonCode);
     this.#work();
   }
 
@@ -226,9 +229,15 @@ export class Client {
 }
 
 class Message {
-  constructor([topic, payload, qos, retain, dup, packetId, properties]) {
-    Object.assign(this, { topic, payload, qos, retain, dup, properties: properties ?? {} });
+  constructor([topic, payload, qos, retain, dup, packetId, properties, ack]) {
+    this.topic = topic;
+    this.payload = payload;
+    this.qos = qos;
+    this.retain = retain;
+    this.dup = dup;
+    this.properties = properties ?? {};
     if (packetId) this.packetId = packetId;
+    if (ack) acks.set(this, ack);
   }
 
   text() {

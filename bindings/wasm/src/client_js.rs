@@ -27,8 +27,10 @@ use crate::value::{
 #[derive(Debug)]
 pub struct RawClient {
     client: Client,
-    /// Messages that wait to be acknowledged by the program, by packet identifier.
-    acks: BTreeMap<u16, AckId>,
+    /// Messages that wait to be acknowledged by the program, by numbers that are never used twice: a packet identifier may be
+    /// another message's by the time.
+    acks: BTreeMap<u32, AckId>,
+    last_ack: u32,
     manual_acks: bool,
     now: Time,
 }
@@ -41,7 +43,7 @@ impl RawClient {
         let options = options(given)?;
         let manual_acks = options.manual_acks;
         let client = Client::new(options)?;
-        Ok(Self { client, acks: BTreeMap::new(), manual_acks, now: Time::ZERO })
+        Ok(Self { client, acks: BTreeMap::new(), last_ack: 0, manual_acks, now: Time::ZERO })
     }
 
     /// The transport is open.
@@ -118,9 +120,9 @@ impl RawClient {
     }
 
     /// Acknowledges a message.
-    pub fn acknowledge(&mut self, now: f64, packet_id: u16, reason: u8) -> Result<(), JsError> {
+    pub fn acknowledge(&mut self, now: f64, number: u32, reason: u8) -> Result<(), JsError> {
         self.set_now(now);
-        let ack = self.acks.remove(&packet_id);
+        let ack = self.acks.remove(&number);
         let ack = ack.ok_or_else(|| JsError::new("no such message waits for an acknowledgement"))?;
         Ok(self.client.acknowledge(self.now, ack, code(reason)?)?)
     }
@@ -233,8 +235,11 @@ impl RawClient {
     }
 
     fn message(&mut self, message: &Message) -> Array {
+        let mut number = 0;
         if let Some(ack) = message.ack().filter(|_| self.manual_acks) {
-            self.acks.insert(ack.packet_id.get(), ack);
+            self.last_ack = self.last_ack.wrapping_add(1).max(1);
+            number = self.last_ack;
+            self.acks.insert(number, ack);
         }
         let publish = message.publish();
         let id = message.ack().map_or(0, |ack| ack.packet_id.get());
@@ -253,6 +258,7 @@ impl RawClient {
             publish.dup.into(),
             id.into(),
             properties,
+            number.into(),
         ])
     }
 }
