@@ -1,6 +1,6 @@
 //! One broker as the JavaScript around it drives it: connections by number, bytes in, outputs out. It decides when the
 //! core is called and in which portions, never what the core does. Nothing here calls back while a call is under way,
-//! but for the hook that authorises: what there is to tell is taken by [`RawBroker::next`].
+//! but for the hook that authorises: what there is to tell is taken by [`RawBroker::next_output`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
