@@ -4,6 +4,14 @@
 import { RawClient } from './columba_wasm.js';
 import { toBytes } from './socket.js';
 
+// What an event of the module begins with.
+const CONNECTED = 0;
+const DISCONNECTED = 1;
+const MESSAGE = 2;
+const ANSWERED = 3;
+const FAILED = 4;
+const AUTH = 5;
+
 const realClock = {
   now: () => performance.now(),
   setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
@@ -146,7 +154,7 @@ export class Client {
     this.#work();
     this.#words = undefined;
     // A socket that never opened has been no connection to the protocol, but somebody waits for it.
-    if (this.#connecting) this.#tell(['disconnected', reason]);
+    if (this.#connecting) this.#tell([DISCONNECTED, reason]);
   }
 
   /** Sends and tells what there is to send and to tell. A listener may call the client again; that joins in. */
@@ -185,11 +193,11 @@ export class Client {
 
   #tell([kind, ...values]) {
     switch (kind) {
-      case 'connected':
+      case CONNECTED:
         this.#connecting?.resolve(values[0]);
         this.#connecting = undefined;
         return this.#emit('connected', values[0]);
-      case 'disconnected': {
+      case DISCONNECTED: {
         const [said, packet, reasonCode] = values;
         const reason = packet ? said : (this.#words ?? said);
         this.#connecting?.reject(new ReasonError(reasonCode ?? 0x80, reason));
@@ -199,13 +207,13 @@ export class Client {
         socket?.close();
         return this.#emit('disconnected', packet ? { reason, packet } : { reason });
       }
-      case 'message':
+      case MESSAGE:
         return this.#emit('message', new Message(values));
-      case 'auth':
+      case AUTH:
         return this.#emit('auth', values[0]);
-      case 'failed':
+      case FAILED:
         return this.#settle(values[0], (waiting) => waiting.reject(new ReasonError(values[1], values[2])));
-      default:
+      case ANSWERED:
         return this.#settle(values[0], (waiting) => waiting.resolve(values[1]));
     }
   }

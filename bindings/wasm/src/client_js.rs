@@ -197,6 +197,17 @@ impl RawClient {
     }
 }
 
+/// What an array of [`RawClient::next_event`] begins with; `js/client.js` has the same list.
+#[derive(Clone, Copy)]
+enum Kind {
+    Connected,
+    Disconnected,
+    Message,
+    Answered,
+    Failed,
+    Auth,
+}
+
 impl RawClient {
     fn set_now(&mut self, now: f64) {
         self.now = self.now.max(value::time(now));
@@ -207,13 +218,13 @@ impl RawClient {
         match event {
             ClientEvent::Connected { packet, .. } => {
                 self.acks.clear();
-                array(&["connected".into(), packets::to_js(&packet.decode(), version)])
+                array(&[Kind::Connected.into(), packets::to_js(&packet.decode(), version)])
             }
             ClientEvent::Disconnected { reason, packet } => {
                 let packet =
                     packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
                 let code = reason.reason_code().map_or(JsValue::UNDEFINED, |code| code.code().into());
-                array(&["disconnected".into(), reason.to_string().into(), packet, code])
+                array(&[Kind::Disconnected.into(), reason.to_string().into(), packet, code])
             }
             ClientEvent::Message(message) => self.message(&message),
             ClientEvent::Published { token, outcome } => match outcome {
@@ -229,7 +240,7 @@ impl RawClient {
                 failed(token, ReasonCode::UnspecifiedError, "the connection ended before the answer")
             }
             ClientEvent::Auth { packet } => {
-                array(&["auth".into(), packets::to_js(&packet.decode(), version)])
+                array(&[Kind::Auth.into(), packets::to_js(&packet.decode(), version)])
             }
         }
     }
@@ -250,7 +261,7 @@ impl RawClient {
             JsValue::UNDEFINED
         };
         array(&[
-            "message".into(),
+            Kind::Message.into(),
             publish.topic.map_or("", |topic| topic.as_str()).into(),
             Uint8Array::from(publish.payload).into(),
             (publish.qos as u8).into(),
@@ -263,12 +274,18 @@ impl RawClient {
     }
 }
 
+impl From<Kind> for JsValue {
+    fn from(kind: Kind) -> Self {
+        (kind as u8).into()
+    }
+}
+
 fn answered(token: Token, what: JsValue) -> Array {
-    array(&["answered".into(), number_of(token).into(), what])
+    array(&[Kind::Answered.into(), number_of(token).into(), what])
 }
 
 fn failed(token: Token, code: ReasonCode, why: &str) -> Array {
-    array(&["failed".into(), number_of(token).into(), code.code().into(), why.into()])
+    array(&[Kind::Failed.into(), number_of(token).into(), code.code().into(), why.into()])
 }
 
 /// Counts up from 1 and stays far below 2^53.
