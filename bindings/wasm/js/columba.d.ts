@@ -408,22 +408,35 @@ export interface FaultRule {
   when?: 'once' | { nth: number } | { times: number } | { every: number } | { probability: number };
   /** Milliseconds on the broker's clock, from and to. */
   between?: [number, number];
-  action:
-    | 'lose'
-    | 'duplicate'
-    | 'corrupt'
-    | 'split'
-    | 'cut'
-    | 'cut-after'
-    | 'half-open'
-    | 'blackhole'
-    | 'hold'
-    | { delay: number }
-    | { truncate: number }
-    | { behind: number }
-    | { slow: number }
-    | { answer: number };
+  action: FaultAction;
 }
+
+export type FaultAction =
+  | 'lose'
+  | 'duplicate'
+  /** One bit is wrong. */
+  | 'corrupt'
+  /** It comes in single bytes. */
+  | 'split'
+  /** The connection ends for both sides, before the packet or after it. */
+  | 'cut'
+  | 'cut-after'
+  /** The client notices that the connection is gone, the broker does not. */
+  | 'half-open'
+  /** From here on everything both sides send is lost. */
+  | 'blackhole'
+  /** It waits for `Fault.release`, and what comes after it on its connection, too. */
+  | 'hold'
+  /** Milliseconds. */
+  | { delay: number }
+  /** So many bytes of it arrive. */
+  | { truncate: number }
+  /** It waits until so many packets have arrived on other connections. */
+  | { behind: number }
+  /** From here on so many bytes a second; 0: none. */
+  | { slow: number }
+  /** It does not arrive; its sender gets the answer with this reason code instead. */
+  | { answer: number };
 
 export interface Fault {
   readonly hits: number;

@@ -19,6 +19,8 @@ initSync({ module: new WebAssembly.Module(readFileSync(join(here, 'columba_wasm_
 
 /** Input that waits for the broker, in bytes, after which a stream is not read. */
 const BACKLOG = 256 << 10;
+/** The broker's default limit, which is one for WebSocket messages, too: they are held until they are whole. */
+const PACKET_SIZE = 16 << 20;
 /** The first byte of an HTTP request that may become a WebSocket: the G of GET. MQTT begins with 0x10. */
 const HTTP = 'G'.charCodeAt(0);
 
@@ -27,6 +29,12 @@ export async function init() {}
 
 export class Broker extends CoreBroker {
   #listeners = new Set();
+  #packetSize;
+
+  constructor(options = {}, ...snapshot) {
+    super(options, ...snapshot);
+    this.#packetSize = options.limits?.packetSize ?? PACKET_SIZE;
+  }
 
   handle(stream, options = {}) {
     return handle(this, stream, options);
@@ -40,7 +48,7 @@ export class Broker extends CoreBroker {
 
   async listen({ port = 1883, host = '127.0.0.1', path = '/mqtt', webSocket = true, server } = {}) {
     const WebSocketServer = webSocket ? await webSocketServer() : undefined;
-    const web = webSocket && { path, WebSocketServer };
+    const web = webSocket && { path, WebSocketServer, maxPayload: this.#packetSize };
     const listener = new Listener(this, web, () => this.#listeners.delete(listener));
     await listener.start(server, port, host);
     this.#listeners.add(listener);
@@ -66,7 +74,7 @@ class Listener {
   #onend;
   #address;
 
-  /** `web`: `{ path, WebSocketServer }`, or false for a port that speaks nothing but MQTT. */
+  /** `web`: `{ path, WebSocketServer, maxPayload }`, or false for a port that speaks nothing but MQTT. */
   constructor(broker, web, onend) {
     this.#broker = broker;
     this.#onend = onend;
@@ -79,7 +87,12 @@ class Listener {
     if (web.WebSocketServer) {
       // A protocol that was not offered must not be chosen.
       const handleProtocols = (offered) => ['mqtt', 'mqttv3.1'].find((known) => offered.has(known)) ?? false;
-      this.#webSockets = new web.WebSocketServer({ noServer: true, handleProtocols, perMessageDeflate: false });
+      this.#webSockets = new web.WebSocketServer({
+        noServer: true,
+        handleProtocols,
+        perMessageDeflate: false,
+        maxPayload: web.maxPayload,
+      });
     }
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }

@@ -212,7 +212,16 @@ fn common_js(package: &Path) -> Result<(), String> {
     command.args(["--format=cjs", "--log-level=error", "--define:import.meta.url=\"\"", "--external:ws"]);
     command.arg(format!("--outfile={}", package.join("node.cjs").display()));
     command.arg(package.join("node.js"));
-    said(&mut command).map(|_| ())
+    said(&mut command)?;
+    // TypeScript takes declarations for what is required from files of their own.
+    for name in ["columba", "node"] {
+        let from = package.join(name).with_extension("d.ts");
+        let text = fs::read_to_string(&from).map_err(|error| told(&from, &error))?;
+        let to = package.join(name).with_extension("d.cts");
+        fs::write(&to, text.replace("'./columba.js'", "'./columba.cjs'"))
+            .map_err(|error| told(&to, &error))?;
+    }
+    Ok(())
 }
 
 /// Runs a command that has to succeed, and returns the last line it printed.
