@@ -81,11 +81,7 @@ export class PlayClient {
     const attempt = this.#attempt;
     try {
       const socket = this.#world.openSocket(this);
-      // A socket that never opens has nothing to say to the client, but it closes.
-      const unreachable = new Promise((_, reject) => {
-        socket.addEventListener('close', () => reject(new Error('the broker cannot be reached')));
-      });
-      const connecting = Promise.race([this.client.connect(socket), unreachable]);
+      const connecting = this.client.connect(socket);
       this.#world.emit('client', this);
       const connack = await withTimeout(connecting, CONNECT_TIMEOUT, 'no answer to CONNECT');
       if (!connack?.sessionPresent) await this.#subscribeAgain();

@@ -93,8 +93,8 @@ export class Broker {
     return share;
   }
 
-  serveSharedWorker(scope) {
-    serveSharedWorker(this, scope);
+  serveSharedWorker() {
+    serveSharedWorker(this);
   }
 
   publish(topic, payload = '', options = {}) {

@@ -76,12 +76,14 @@ export class Client {
       this.#raw.receive(this.#now(), new Uint8Array(data));
       this.#work();
     });
+    let isOpen = false;
     socket.addEventListener('close', ({ reason }) => {
       if (!isCurrent()) return;
-      this.#gone(reason || 'the connection was closed');
+      this.#gone(reason || (isOpen ? 'the connection was closed' : 'the broker cannot be reached'));
     });
     const begin = () => {
       if (!isCurrent()) return;
+      isOpen = true;
       this.#raw.open(this.#now());
       this.#work();
     };
@@ -200,7 +202,7 @@ export class Client {
       case DISCONNECTED: {
         const [said, packet, reasonCode] = values;
         const reason = packet ? said : (this.#words ?? said);
-        this.#connecting?.reject(new ReasonError(reasonCode ?? 0x80, reason));
+        this.#connecting?.reject(reasonCode === undefined ? new Error(reason) : new ReasonError(reasonCode, reason));
         this.#connecting = undefined;
         const socket = this.#socket;
         this.#socket = undefined;

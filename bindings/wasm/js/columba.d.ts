@@ -132,8 +132,11 @@ export class Broker {
   attach(port: MessagePort, options?: ConnectionOptions): Connection;
   /** Serves other tabs, frames and workers of this origin under a name; `connectShared(name)` is the other end. */
   share(name: string): Share;
-  /** Serves the pages that connect to this SharedWorker; call it in the worker. `connectWorker` is the other end. */
-  serveSharedWorker(scope: unknown): void;
+  /**
+   * Serves the pages that connect to this SharedWorker; call it in the worker, which has to import this package statically, so
+   * that no page comes before it. `connectWorker` is the other end.
+   */
+  serveSharedWorker(): void;
 
   /** Publishes from within. Resolves with the reason code when the broker has taken the message. */
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<number>;
@@ -533,7 +536,10 @@ export function toPcap(packets: Iterable<Pick<PacketEvent, 'time' | 'connection'
  */
 export class Client {
   constructor(options?: ClientOptions);
-  /** Speaks over `socket` from now on, beginning with CONNECT when it is open. */
+  /**
+   * Speaks over `socket` from now on, beginning with CONNECT when it is open. Resolves with CONNACK; rejects with a `ReasonError`
+   * if the broker refuses, and with another error if the connection ends first.
+   */
   connect(socket: Socket | WebSocket): Promise<Packet>;
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<number>;
   subscribe(filters: SubscribeFilter | SubscribeFilter[], properties?: Record<string, any>): Promise<number[]>;

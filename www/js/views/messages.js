@@ -14,7 +14,7 @@ export function create(world) {
   const clear = h('button', { type: 'button', onclick: clearAll }, 'Clear');
   const status = h('span.muted.view-status');
   // What is pointed at or focused holds still.
-  const list = h('ul.rows', { 'aria-label': 'Messages', onkeydown: move, onpointerdown: still, onfocusin: still });
+  const list = h('ul.rows', { 'aria-label': 'Messages', onkeydown: move, onpointerdown: still, onfocusin: focused });
   const empty = h('div.empty', null, h('h2', null, 'No messages yet'), h('p', null, 'What clients receive appears here. Subscribe with one of them and publish with another.'));
   const detail = payloadView();
   const pane = h('div.detail-pane', null, detail.element, h('p.muted.detail-hint', null, 'Choose a message to see all of it.'));
@@ -27,6 +27,8 @@ export function create(world) {
   let rows = [];
   let selected = null;
   let heldAt = 0;
+  /** The row that Tab comes to; arrows go from there. Two hundred stops would be no way through the page. */
+  let stop = 0;
   const off = [];
 
   function source() {
@@ -44,8 +46,16 @@ export function create(world) {
     if (!held) setHeld(true);
   }
 
+  function focused({ target }) {
+    const at = [...list.children].indexOf(target.closest('li'));
+    if (at >= 0) stop = at;
+    still();
+    draw();
+  }
+
   function setHeld(next) {
     held = next;
+    if (!held) stop = 0;
     heldAt = world.messages.total;
     hold.setAttribute('aria-pressed', String(held));
     redraw();
@@ -82,8 +92,9 @@ export function create(world) {
     empty.hidden = rows.length > 0;
     if (empty.firstChild) setText(empty.firstChild, world.messages.length ? 'Nothing matches' : 'No messages yet');
     // By place and not by message: to fill a row anew is cheaper than to make one.
-    keyed(list, rows.map((message, i) => ({ message, i })), ({ i }) => i, ({ i }) => makeRow(() => choose(rows[i])), (row, { message }) => {
+    keyed(list, rows.map((message, i) => ({ message, i })), ({ i }) => i, ({ i }) => makeRow(() => choose(rows[i])), (row, { message, i }) => {
       fillRow(row.firstChild, message);
+      setAttr(row.firstChild, 'tabindex', i === Math.min(stop, rows.length - 1) ? null : '-1');
       setAttr(row.firstChild, 'aria-current', message === selected ? 'true' : null);
     });
     const waiting = world.messages.total - heldAt;
