@@ -26,7 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let content_type = content_type(path);
         let absolute = fs::canonicalize(file)?;
         println!("cargo::rerun-if-changed={}", absolute.display());
-        writeln!(code, "    ({path:?}, {content_type:?}, include_bytes!({:?})),", absolute.display().to_string())?;
+        writeln!(
+            code,
+            "    ({path:?}, {content_type:?}, include_bytes!({:?})),",
+            absolute.display().to_string()
+        )?;
     }
     code.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("playground.rs"), code)?;

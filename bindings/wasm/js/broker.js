@@ -38,6 +38,7 @@ export class Broker {
   #seenActivity = 0;
   #local;
   #ends = new Set();
+  #isClosing = false;
 
   constructor(options = {}, snapshot = undefined, away = 0) {
     const seed = seedOf(options.seed);
@@ -92,8 +93,8 @@ export class Broker {
     return share;
   }
 
-  serveSharedWorker(scope) {
-    serveSharedWorker(this, scope);
+  serveSharedWorker() {
+    serveSharedWorker(this);
   }
 
   publish(topic, payload = '', options = {}) {
@@ -198,7 +199,9 @@ export class Broker {
   }
 
   async close() {
-    if (!this.#raw) return;
+    if (!this.#raw || this.#isClosing) return;
+    // Whoever is sent away now and wants to come back at once is told that there is nothing to come back to.
+    this.#isClosing = true;
     for (const end of [...this.#ends]) end.close();
     this.#core().shutDown(this.#clock.now());
     // Each turn may send so much only; what a client does not take is not waited for.
@@ -218,6 +221,7 @@ export class Broker {
    */
   open(ends, { name = '', transport = 'memory', address, isTrusted = false } = {}) {
     const raw = this.#core();
+    if (this.#isClosing) throw new Error('the broker is closed');
     const number = raw.open(this.#clock.now(), name, transport, address, isTrusted);
     this.#pipes.set(number, ends);
     this.#schedule();

@@ -4,11 +4,22 @@
 import { RawClient } from './columba_wasm.js';
 import { toBytes } from './socket.js';
 
+// What an event of the module begins with.
+const CONNECTED = 0;
+const DISCONNECTED = 1;
+const MESSAGE = 2;
+const ANSWERED = 3;
+const FAILED = 4;
+const AUTH = 5;
+
 const realClock = {
   now: () => performance.now(),
   setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
   clearTimeout: (timer) => clearTimeout(timer),
 };
+
+/** By which numbers messages are acknowledged; nobody else's affair. */
+const acks = new WeakMap();
 
 export class ReasonError extends Error {
   constructor(reasonCode, text) {
@@ -65,12 +76,14 @@ export class Client {
       this.#raw.receive(this.#now(), new Uint8Array(data));
       this.#work();
     });
+    let isOpen = false;
     socket.addEventListener('close', ({ reason }) => {
       if (!isCurrent()) return;
-      this.#gone(reason || 'the connection was closed');
+      this.#gone(reason || (isOpen ? 'the connection was closed' : 'the broker cannot be reached'));
     });
     const begin = () => {
       if (!isCurrent()) return;
+      isOpen = true;
       this.#raw.open(this.#now());
       this.#work();
     };
@@ -92,8 +105,8 @@ export class Client {
     return this.#promised(() => this.#raw.unsubscribe(this.#now(), [filters].flat()));
   }
 
-  acknowledge({ packetId }, reasonCode = 0) {
-    this.#raw.acknowledge(this.#now(), packetId, reasonCode);
+  acknowledge(message, reasonCode = 0) {
+    this.#raw.acknowledge(this.#now(), acks.get(message) ?? 0, reasonCode);
     this.#work();
   }
 
@@ -142,6 +155,8 @@ export class Client {
     this.#raw.closed(this.#now());
     this.#work();
     this.#words = undefined;
+    // A socket that never opened has been no connection to the protocol, but somebody waits for it.
+    if (this.#connecting) this.#tell([DISCONNECTED, reason]);
   }
 
   /** Sends and tells what there is to send and to tell. A listener may call the client again; that joins in. */
@@ -180,27 +195,27 @@ export class Client {
 
   #tell([kind, ...values]) {
     switch (kind) {
-      case 'connected':
+      case CONNECTED:
         this.#connecting?.resolve(values[0]);
         this.#connecting = undefined;
         return this.#emit('connected', values[0]);
-      case 'disconnected': {
+      case DISCONNECTED: {
         const [said, packet, reasonCode] = values;
         const reason = packet ? said : (this.#words ?? said);
-        this.#connecting?.reject(new ReasonError(reasonCode ?? 0x80, reason));
+        this.#connecting?.reject(reasonCode === undefined ? new Error(reason) : new ReasonError(reasonCode, reason));
         this.#connecting = undefined;
         const socket = this.#socket;
         this.#socket = undefined;
         socket?.close();
         return this.#emit('disconnected', packet ? { reason, packet } : { reason });
       }
-      case 'message':
+      case MESSAGE:
         return this.#emit('message', new Message(values));
-      case 'auth':
+      case AUTH:
         return this.#emit('auth', values[0]);
-      case 'failed':
+      case FAILED:
         return this.#settle(values[0], (waiting) => waiting.reject(new ReasonError(values[1], values[2])));
-      default:
+      case ANSWERED:
         return this.#settle(values[0], (waiting) => waiting.resolve(values[1]));
     }
   }
@@ -224,9 +239,15 @@ export class Client {
 }
 
 class Message {
-  constructor([topic, payload, qos, retain, dup, packetId, properties]) {
-    Object.assign(this, { topic, payload, qos, retain, dup, properties: properties ?? {} });
+  constructor([topic, payload, qos, retain, dup, packetId, properties, ack]) {
+    this.topic = topic;
+    this.payload = payload;
+    this.qos = qos;
+    this.retain = retain;
+    this.dup = dup;
+    this.properties = properties ?? {};
     if (packetId) this.packetId = packetId;
+    if (ack) acks.set(this, ack);
   }
 
   text() {

@@ -132,8 +132,11 @@ export class Broker {
   attach(port: MessagePort, options?: ConnectionOptions): Connection;
   /** Serves other tabs, frames and workers of this origin under a name; `connectShared(name)` is the other end. */
   share(name: string): Share;
-  /** Serves the pages that connect to this SharedWorker; call it in the worker. `connectWorker` is the other end. */
-  serveSharedWorker(scope: unknown): void;
+  /**
+   * Serves the pages that connect to this SharedWorker; call it in the worker, which has to import this package statically, so
+   * that no page comes before it. `connectWorker` is the other end.
+   */
+  serveSharedWorker(): void;
 
   /** Publishes from within. Resolves with the reason code when the broker has taken the message. */
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<number>;
@@ -339,7 +342,7 @@ export interface Metrics {
 
 /** Time as the broker and everything that belongs to it sees it. */
 export interface Clock {
-  /** Milliseconds since the broker began. */
+  /** Milliseconds since this object was made; after `restore` it counts from 0 again. */
   now(): number;
   /** How fast time goes: 1 real, 10 ten times, 0 stopped. Default 1; with a manual clock 0. */
   rate: number;
@@ -408,22 +411,35 @@ export interface FaultRule {
   when?: 'once' | { nth: number } | { times: number } | { every: number } | { probability: number };
   /** Milliseconds on the broker's clock, from and to. */
   between?: [number, number];
-  action:
-    | 'lose'
-    | 'duplicate'
-    | 'corrupt'
-    | 'split'
-    | 'cut'
-    | 'cut-after'
-    | 'half-open'
-    | 'blackhole'
-    | 'hold'
-    | { delay: number }
-    | { truncate: number }
-    | { behind: number }
-    | { slow: number }
-    | { answer: number };
+  action: FaultAction;
 }
+
+export type FaultAction =
+  | 'lose'
+  | 'duplicate'
+  /** One bit is wrong. */
+  | 'corrupt'
+  /** It comes in single bytes. */
+  | 'split'
+  /** The connection ends for both sides, before the packet or after it. */
+  | 'cut'
+  | 'cut-after'
+  /** The client notices that the connection is gone, the broker does not. */
+  | 'half-open'
+  /** From here on everything both sides send is lost. */
+  | 'blackhole'
+  /** It waits for `Fault.release`, and what comes after it on its connection, too. */
+  | 'hold'
+  /** Milliseconds. */
+  | { delay: number }
+  /** So many bytes of it arrive. */
+  | { truncate: number }
+  /** It waits until so many packets have arrived on other connections. */
+  | { behind: number }
+  /** From here on so many bytes a second; 0: none. */
+  | { slow: number }
+  /** It does not arrive; its sender gets the answer with this reason code instead. */
+  | { answer: number };
 
 export interface Fault {
   readonly hits: number;
@@ -520,7 +536,10 @@ export function toPcap(packets: Iterable<Pick<PacketEvent, 'time' | 'connection'
  */
 export class Client {
   constructor(options?: ClientOptions);
-  /** Speaks over `socket` from now on, beginning with CONNECT when it is open. */
+  /**
+   * Speaks over `socket` from now on, beginning with CONNECT when it is open. Resolves with CONNACK; rejects with a `ReasonError`
+   * if the broker refuses, and with another error if the connection ends first.
+   */
   connect(socket: Socket | WebSocket): Promise<Packet>;
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<number>;
   subscribe(filters: SubscribeFilter | SubscribeFilter[], properties?: Record<string, any>): Promise<number[]>;

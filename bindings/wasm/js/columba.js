@@ -10,6 +10,7 @@ export { connectPort, connectShared, connectWorker } from './ports.js';
 let loading;
 
 export function init(module) {
-  loading ??= initialise(module === undefined ? undefined : { module_or_path: module }).then(() => undefined);
+  const source = module ?? new URL('./columba_wasm_bg.wasm', import.meta.url);
+  loading ??= initialise({ module_or_path: source }).then(() => undefined);
   return loading;
 }

@@ -28,6 +28,8 @@ export interface ListenOptions {
   host?: string;
   /** Where WebSocket is served, beside `/`. Default `/mqtt`. */
   path?: string;
+  /** Whether WebSocket is served on the same port. Default true; false leaves a port that speaks nothing but MQTT. */
+  webSocket?: boolean;
   /** A server of your own, with TLS for example. */
   server?: Server;
 }

@@ -19,6 +19,8 @@ initSync({ module: new WebAssembly.Module(readFileSync(join(here, 'columba_wasm_
 
 /** Input that waits for the broker, in bytes, after which a stream is not read. */
 const BACKLOG = 256 << 10;
+/** The broker's default limit, which is one for WebSocket messages, too: they are held until they are whole. */
+const PACKET_SIZE = 16 << 20;
 /** The first byte of an HTTP request that may become a WebSocket: the G of GET. MQTT begins with 0x10. */
 const HTTP = 'G'.charCodeAt(0);
 
@@ -27,6 +29,12 @@ export async function init() {}
 
 export class Broker extends CoreBroker {
   #listeners = new Set();
+  #packetSize;
+
+  constructor(options = {}, ...snapshot) {
+    super(options, ...snapshot);
+    this.#packetSize = options.limits?.packetSize ?? PACKET_SIZE;
+  }
 
   handle(stream, options = {}) {
     return handle(this, stream, options);
@@ -38,8 +46,10 @@ export class Broker extends CoreBroker {
     return near;
   }
 
-  async listen({ port = 1883, host = '127.0.0.1', path = '/mqtt', server } = {}) {
-    const listener = new Listener(this, await webSocketServer(), path, () => this.#listeners.delete(listener));
+  async listen({ port = 1883, host = '127.0.0.1', path = '/mqtt', webSocket = true, server } = {}) {
+    const WebSocketServer = webSocket ? await webSocketServer() : undefined;
+    const web = webSocket && { path, WebSocketServer, maxPayload: this.#packetSize };
+    const listener = new Listener(this, web, () => this.#listeners.delete(listener));
     await listener.start(server, port, host);
     this.#listeners.add(listener);
     return listener;
@@ -58,24 +68,33 @@ class Listener {
   #broker;
   #server;
   #http;
+  #path;
   #sockets = new Set();
   #webSockets;
   #onend;
   #address;
 
-  constructor(broker, WebSocketServer, path, onend) {
+  /** `web`: `{ path, WebSocketServer, maxPayload }`, or false for a port that speaks nothing but MQTT. */
+  constructor(broker, web, onend) {
     this.#broker = broker;
     this.#onend = onend;
+    if (!web) return;
+    this.#path = web.path;
     this.#http = createHttpServer((request, response) => {
       response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' });
       response.end('This is an MQTT broker. It takes MQTT over TCP, and over WebSocket with the subprotocol mqtt.\n');
     });
-    if (WebSocketServer) {
-      // A protocol that is not asked for must not be answered [MQTT-6.0.0-3].
+    if (web.WebSocketServer) {
+      // A protocol that was not offered must not be chosen.
       const handleProtocols = (offered) => ['mqtt', 'mqttv3.1'].find((known) => offered.has(known)) ?? false;
-      this.#webSockets = new WebSocketServer({ noServer: true, handleProtocols, perMessageDeflate: false });
+      this.#webSockets = new web.WebSocketServer({
+        noServer: true,
+        handleProtocols,
+        perMessageDeflate: false,
+        maxPayload: web.maxPayload,
+      });
     }
-    this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head, path));
+    this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
   get address() {
@@ -92,7 +111,7 @@ class Listener {
   }
 
   get webSocketUrl() {
-    return this.#webSockets && `ws://${this.#authority()}/mqtt`;
+    return this.#webSockets && `ws://${this.#authority()}${this.#path}`;
   }
 
   start(server, port, host) {
@@ -120,7 +139,7 @@ class Listener {
 
   cut() {
     for (const socket of this.#sockets) socket.destroy();
-    this.#http.close();
+    this.#http?.close();
     this.#onend();
   }
 
@@ -148,7 +167,7 @@ class Listener {
       clearTimeout(limit);
       socket.pause();
       socket.unshift(first);
-      if (first[0] === HTTP) {
+      if (this.#http && first[0] === HTTP) {
         this.#http.emit('connection', socket);
         socket.resume();
       } else {
@@ -158,10 +177,10 @@ class Listener {
     });
   }
 
-  #upgrade(request, socket, head, path) {
+  #upgrade(request, socket, head) {
     const refuse = (status, text) => socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\n\r\n${text}\n`);
     const { pathname } = new URL(request.url, 'http://localhost');
-    if (pathname !== path && pathname !== '/') return refuse('404 Not Found', `MQTT is at ${path}`);
+    if (pathname !== this.#path && pathname !== '/') return refuse('404 Not Found', `MQTT is at ${this.#path}`);
     if (!this.#webSockets) {
       return refuse('501 Not Implemented', 'WebSocket needs the package ws: npm install ws');
     }

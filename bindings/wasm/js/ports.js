@@ -7,8 +7,15 @@ import { Socket, toBytes } from './socket.js';
 const WINDOW = 1 << 20;
 /** Acknowledged in portions of this many bytes. */
 const PORTION = WINDOW / 4;
+/** There are none in Node before 24, and on pages without HTTPS. */
+const locks = globalThis.navigator?.locks;
 /** How long a broker may take to answer on a channel, in milliseconds. */
 const PATIENCE = 2000;
+
+/** Pages that came to this SharedWorker before the broker: a worker hears of each once, as soon as its modules are loaded. */
+const early = [];
+let welcome = (port) => early.push(port);
+if ('onconnect' in globalThis) globalThis.addEventListener('connect', ({ ports }) => welcome(ports[0]));
 
 /** The broker's end of a port. */
 export function attachPort(broker, port, options) {
@@ -31,8 +38,9 @@ export function connectPort(port, name = '') {
 }
 
 /** Serves each page that connects to a SharedWorker. */
-export function serveSharedWorker(broker, scope) {
-  scope.onconnect = ({ ports }) => attachPort(broker, ports[0], {});
+export function serveSharedWorker(broker) {
+  welcome = (port) => attachPort(broker, port, {});
+  early.splice(0).forEach(welcome);
 }
 
 export function connectWorker(worker) {
@@ -45,31 +53,53 @@ export class Share {
   #ends = new Map();
   #onend;
   #host = unique();
+  #leave = () => this.#post({ to: 'all', kind: 'gone' });
+  #release;
 
   constructor(broker, name, onend) {
     this.name = name;
     this.#onend = onend;
     this.#channel = new BroadcastChannel(channelName(name));
-    this.#channel.onmessage = ({ data }) => this.#take(broker, data);
-    // Who was connected to a broker that this one replaces connects anew.
-    this.#channel.postMessage({ to: 'all', host: this.#host, kind: 'host' });
+    globalThis.addEventListener?.('pagehide', this.#leave);
+    const life = hold(lifeOf(this.#host));
+    this.#release = life.release;
+    life.held.then(() => {
+      if (!this.#channel) return;
+      this.#channel.onmessage = ({ data }) => this.#take(broker, data);
+      // Who was connected to a broker that this one replaces connects anew.
+      this.#post({ to: 'all', kind: 'host' });
+    });
   }
 
   close() {
+    if (!this.#channel) return;
     for (const end of this.#ends.values()) end.close();
     this.#ends.clear();
+    this.#leave();
+    globalThis.removeEventListener?.('pagehide', this.#leave);
     this.#channel.close();
+    this.#channel = undefined;
+    this.#release();
     this.#onend?.();
+  }
+
+  #post(message) {
+    this.#channel?.postMessage({ ...message, host: this.#host });
   }
 
   #take(broker, { to, from, host, kind, name, message }) {
     if (to !== 'host' || typeof from !== 'string') return;
     if (kind === 'open' && !this.#ends.has(from)) {
-      const post = (message) => this.#channel.postMessage({ to: from, host: this.#host, kind: 'message', message });
-      const end = brokerEnd(broker, post, () => this.#ends.delete(from), { transport: 'channel', name });
+      const forget = whenGone(lifeOf(from), () => this.#ends.get(from)?.take(null));
+      const post = (message) => this.#post({ to: from, kind: 'message', message });
+      const stop = () => {
+        forget();
+        this.#ends.delete(from);
+      };
+      const end = brokerEnd(broker, post, stop, { transport: 'channel', name });
       this.#ends.set(from, end);
       end.take({ columba: 'open' });
-      this.#channel.postMessage({ to: from, host: this.#host, kind: 'opened' });
+      this.#post({ to: from, kind: 'opened' });
     } else if (kind === 'message' && host === this.#host) {
       this.#ends.get(from)?.take(message);
     }
@@ -80,37 +110,72 @@ export function connectShared(name) {
   return new Socket(`mqtt://${encodeURIComponent(name)}/`, 'mqtt', (ends) => {
     const self = unique();
     const channel = new BroadcastChannel(channelName(name));
+    const life = hold(lifeOf(self));
     let host;
+    let forget = () => {};
+    let isOver = false;
     const post = (message) => channel.postMessage({ to: 'host', from: self, host, kind: 'message', message });
     const stop = () => {
+      isOver = true;
       clearTimeout(timer);
+      forget();
       globalThis.removeEventListener?.('pagehide', leave);
       channel.close();
+      life.release();
+    };
+    const lose = (reason) => {
+      if (isOver) return;
+      stop();
+      ends.close(false, reason);
     };
     const end = clientEnd(post, ends, stop);
     const leave = () => end.close();
-    const timer = setTimeout(() => {
-      stop();
-      ends.close(false, `no tab shares a broker under the name ${name}`);
-    }, PATIENCE);
+    const timer = setTimeout(() => lose(`no tab shares a broker under the name ${name}`), PATIENCE);
     channel.onmessage = ({ data }) => {
-      if (data.kind === 'host' && host !== undefined && data.host !== host) {
-        stop();
-        ends.close(false, 'the broker was started anew');
-      }
-      if (data.to !== self) return;
+      if (host !== undefined && data.kind === 'gone' && data.host === host) lose('the tab with the broker is gone');
+      if (host !== undefined && data.kind === 'host' && data.host !== host) lose('the broker was started anew');
+      if (data.to !== self || isOver) return;
       if (data.kind === 'opened' && host === undefined) {
         host = data.host;
         clearTimeout(timer);
+        forget = whenGone(lifeOf(host), () => lose('the tab with the broker is gone'));
         ends.open();
       } else if (data.kind === 'message' && data.host === host) {
         end.take(data.message);
       }
     };
     globalThis.addEventListener?.('pagehide', leave);
-    channel.postMessage({ to: 'host', from: self, kind: 'open', name: 'tab' });
+    life.held.then(() => {
+      if (!isOver) channel.postMessage({ to: 'host', from: self, kind: 'open', name: 'tab' });
+    });
     return end;
   });
+}
+
+/**
+ * A lock that goes with the page, however that ends: whoever waits for it learns of the end. Without locks only a page that
+ * ends in good order is missed.
+ */
+function hold(name) {
+  if (!locks) return { held: Promise.resolve(), release() {} };
+  let release;
+  const over = new Promise((resolve) => (release = resolve));
+  const held = new Promise((resolve) => {
+    locks.request(name, () => (resolve(), over)).catch(resolve);
+  });
+  return { held, release };
+}
+
+/** Calls back when nobody holds the lock any more; returns what ends the waiting. */
+function whenGone(name, callback) {
+  if (!locks) return () => {};
+  const waiting = new AbortController();
+  locks.request(name, { signal: waiting.signal }, () => callback()).catch(() => {});
+  return () => waiting.abort();
+}
+
+function lifeOf(id) {
+  return `columba:life:${id}`;
 }
 
 /** What both kinds have in common at the broker's side. */

@@ -14,18 +14,23 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsError, JsValue};
 
 use crate::client::{
-    AckId, Client, ClientEvent, ClientOptions, Message, OutgoingMessage, Properties, State, Token, WillOptions,
+    AckId, Client, ClientEvent, ClientOptions, Message, OutgoingMessage, Properties, State, Token,
+    WillOptions,
 };
 use crate::packets;
-use crate::value::{boolean, bytes, field, number, string, unsigned_16, unsigned_32, wrong};
+use crate::value::{
+    self, array, boolean, bytes, counter, field, number, string, unsigned_16, unsigned_32, wrong,
+};
 
 /// An MQTT client. Times are in milliseconds since it was made.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct RawClient {
     client: Client,
-    /// Messages that wait to be acknowledged by the program, by packet identifier.
-    acks: BTreeMap<u16, AckId>,
+    /// Messages that wait to be acknowledged by the program, by numbers that are never used twice: a packet identifier may be
+    /// another message's by the time.
+    acks: BTreeMap<u32, AckId>,
+    last_ack: u32,
     manual_acks: bool,
     now: Time,
 }
@@ -38,7 +43,7 @@ impl RawClient {
         let options = options(given)?;
         let manual_acks = options.manual_acks;
         let client = Client::new(options)?;
-        Ok(Self { client, acks: BTreeMap::new(), manual_acks, now: Time::ZERO })
+        Ok(Self { client, acks: BTreeMap::new(), last_ack: 0, manual_acks, now: Time::ZERO })
     }
 
     /// The transport is open.
@@ -83,13 +88,21 @@ impl RawClient {
     }
 
     /// Subscribes; the outcome comes under the number that this returns.
-    pub fn subscribe(&mut self, now: f64, filters: Vec<JsValue>, properties: &JsValue) -> Result<f64, JsError> {
+    pub fn subscribe(
+        &mut self,
+        now: f64,
+        filters: Vec<JsValue>,
+        properties: &JsValue,
+    ) -> Result<f64, JsError> {
         self.set_now(now);
         let texts = filters.iter().map(|item| Ok(string(item, "filter")?.unwrap_or_default()));
         let texts: Vec<String> = texts.collect::<Result<_, JsError>>()?;
         let mut items = Vec::new();
         for (item, text) in filters.iter().zip(&texts) {
-            items.push(SubscribeItem { filter: TopicFilter::parse(text)?, options: subscription_options(item)? });
+            items.push(SubscribeItem {
+                filter: TopicFilter::parse(text)?,
+                options: subscription_options(item)?,
+            });
         }
         let given = packets::message_properties_from_js(properties)?;
         let id = given.subscription_ids.first().copied();
@@ -107,9 +120,9 @@ impl RawClient {
     }
 
     /// Acknowledges a message.
-    pub fn acknowledge(&mut self, now: f64, packet_id: u16, reason: u8) -> Result<(), JsError> {
+    pub fn acknowledge(&mut self, now: f64, number: u32, reason: u8) -> Result<(), JsError> {
         self.set_now(now);
-        let ack = self.acks.remove(&packet_id);
+        let ack = self.acks.remove(&number);
         let ack = ack.ok_or_else(|| JsError::new("no such message waits for an acknowledgement"))?;
         Ok(self.client.acknowledge(self.now, ack, code(reason)?)?)
     }
@@ -144,14 +157,15 @@ impl RawClient {
     }
 
     /// The next event, as an array that begins with its kind.
-    pub fn next(&mut self) -> Option<Array> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_event(&mut self) -> Option<Array> {
         let event = self.client.poll_event()?;
-        Some(self.to_array(event))
+        Some(self.describe(event))
     }
 
     /// When [`timeout`](Self::timeout) has to be called at the latest, if ever.
     pub fn deadline(&self) -> Option<f64> {
-        self.client.poll_timeout().map(|time| (time.as_micros() as f64 / 1000.0).ceil())
+        self.client.poll_timeout().map(value::deadline)
     }
 
     /// The deadline is reached.
@@ -183,44 +197,60 @@ impl RawClient {
     }
 }
 
+/// What an array of [`RawClient::next_event`] begins with; `js/client.js` has the same list.
+#[derive(Clone, Copy)]
+enum Kind {
+    Connected,
+    Disconnected,
+    Message,
+    Answered,
+    Failed,
+    Auth,
+}
+
 impl RawClient {
     fn set_now(&mut self, now: f64) {
-        // Negative times count as the start: `as` saturates.
-        self.now = self.now.max(Time::from_micros((now * 1000.0) as u64));
+        self.now = self.now.max(value::time(now));
     }
 
-    fn to_array(&mut self, event: ClientEvent) -> Array {
+    fn describe(&mut self, event: ClientEvent) -> Array {
         let version = self.client.options().version;
         match event {
             ClientEvent::Connected { packet, .. } => {
                 self.acks.clear();
-                array([&"connected".into(), &packets::to_js(&packet.decode(), version)])
+                array(&[Kind::Connected.into(), packets::to_js(&packet.decode(), version)])
             }
             ClientEvent::Disconnected { reason, packet } => {
-                let packet = packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
+                let packet =
+                    packet.map_or(JsValue::UNDEFINED, |packet| packets::to_js(&packet.decode(), version));
                 let code = reason.reason_code().map_or(JsValue::UNDEFINED, |code| code.code().into());
-                array([&"disconnected".into(), &reason.to_string().into(), &packet, &code])
+                array(&[Kind::Disconnected.into(), reason.to_string().into(), packet, code])
             }
             ClientEvent::Message(message) => self.message(&message),
             ClientEvent::Published { token, outcome } => match outcome {
-                Ok(code) if !code.is_error() => answered(token, &code.code().into()),
+                Ok(code) if !code.is_error() => answered(token, code.code().into()),
                 Ok(code) => failed(token, code, code.name()),
                 Err(why) => failed(token, why.reason_code(), &why.to_string()),
             },
             ClientEvent::Subscribed { token, codes } | ClientEvent::Unsubscribed { token, codes } => {
                 let codes: Array = codes.iter().map(|code| JsValue::from(code.code())).collect();
-                answered(token, &codes)
+                answered(token, codes.into())
             }
             ClientEvent::Unanswered { token } => {
                 failed(token, ReasonCode::UnspecifiedError, "the connection ended before the answer")
             }
-            ClientEvent::Auth { packet } => array([&"auth".into(), &packets::to_js(&packet.decode(), version)]),
+            ClientEvent::Auth { packet } => {
+                array(&[Kind::Auth.into(), packets::to_js(&packet.decode(), version)])
+            }
         }
     }
 
     fn message(&mut self, message: &Message) -> Array {
+        let mut number = 0;
         if let Some(ack) = message.ack().filter(|_| self.manual_acks) {
-            self.acks.insert(ack.packet_id.get(), ack);
+            self.last_ack = self.last_ack.wrapping_add(1).max(1);
+            number = self.last_ack;
+            self.acks.insert(number, ack);
         }
         let publish = message.publish();
         let id = message.ack().map_or(0, |ack| ack.packet_id.get());
@@ -230,34 +260,37 @@ impl RawClient {
         } else {
             JsValue::UNDEFINED
         };
-        array([
-            &"message".into(),
-            &publish.topic.map_or("", |topic| topic.as_str()).into(),
-            &Uint8Array::from(publish.payload).into(),
-            &(publish.qos as u8).into(),
-            &publish.retain.into(),
-            &publish.dup.into(),
-            &id.into(),
-            &properties,
+        array(&[
+            Kind::Message.into(),
+            publish.topic.map_or("", |topic| topic.as_str()).into(),
+            Uint8Array::from(publish.payload).into(),
+            (publish.qos as u8).into(),
+            publish.retain.into(),
+            publish.dup.into(),
+            id.into(),
+            properties,
+            number.into(),
         ])
     }
 }
 
-fn array<const N: usize>(values: [&JsValue; N]) -> Array {
-    values.into_iter().collect()
+impl From<Kind> for JsValue {
+    fn from(kind: Kind) -> Self {
+        (kind as u8).into()
+    }
 }
 
-fn answered(token: Token, what: &JsValue) -> Array {
-    array([&"answered".into(), &number_of(token).into(), what])
+fn answered(token: Token, what: JsValue) -> Array {
+    array(&[Kind::Answered.into(), number_of(token).into(), what])
 }
 
 fn failed(token: Token, code: ReasonCode, why: &str) -> Array {
-    array([&"failed".into(), &number_of(token).into(), &code.code().into(), &why.into()])
+    array(&[Kind::Failed.into(), number_of(token).into(), code.code().into(), why.into()])
 }
 
 /// Counts up from 1 and stays far below 2^53.
 fn number_of(token: Token) -> f64 {
-    token.get() as f64
+    counter(token.get())
 }
 
 fn has_properties(properties: &MessageProperties<'_>) -> bool {
@@ -299,7 +332,8 @@ fn options(given: &JsValue) -> Result<ClientOptions, JsError> {
     }
     if let Some(given) = field(given, "will") {
         let topic = string(&given, "topic")?.ok_or_else(|| wrong("will.topic", "given"))?;
-        let properties = packets::message_properties_from_js(&field(&given, "properties").unwrap_or_default())?;
+        let properties =
+            packets::message_properties_from_js(&field(&given, "properties").unwrap_or_default())?;
         options.will = Some(WillOptions {
             topic,
             payload: bytes(&given, "payload")?.unwrap_or_default().into(),

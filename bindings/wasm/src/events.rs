@@ -4,10 +4,9 @@
 use columba_core::codec::Version;
 use columba_core::{AuthRequest, AuthStage, DropCause, Event, EventMask};
 use js_sys::{Array, Uint8Array};
-use wasm_bindgen::JsValue;
 
 use crate::broker::Output;
-use crate::value::Record;
+use crate::value::{Record, array};
 
 /// The event kinds that bits stand for, lowest first.
 const KINDS: [EventMask; 6] = [
@@ -27,17 +26,17 @@ pub(crate) fn mask(bits: u8) -> EventMask {
 
 pub(crate) fn to_array(output: Output) -> Array {
     match output {
-        Output::Data { link, bytes } => array([0.into(), link.into(), Uint8Array::from(&bytes[..]).into()]),
-        Output::Close { link, is_cut } => array([1.into(), link.into(), is_cut.into()]),
-        Output::Drained { link } => array([2.into(), link.into()]),
+        Output::Data { link, bytes } => array(&[0.into(), link.into(), Uint8Array::from(&bytes[..]).into()]),
+        Output::Close { link, is_cut } => array(&[1.into(), link.into(), is_cut.into()]),
+        Output::Drained { link } => array(&[2.into(), link.into()]),
         Output::Authenticate { ticket, request } => {
-            array([3.into(), ticket.into(), auth_request(&request).into()])
+            array(&[3.into(), ticket.into(), auth_request(&request).into()])
         }
         Output::Event { event, link } => {
             let (name, record) = describe(&event, link);
-            array([4.into(), name.into(), record.into()])
+            array(&[4.into(), name.into(), record.into()])
         }
-        Output::Packet { time, link, client, is_up, version, bytes, fate } => array([
+        Output::Packet { time, link, client, is_up, version, bytes, fate } => array(&[
             5.into(),
             time.into(),
             link.into(),
@@ -48,13 +47,9 @@ pub(crate) fn to_array(output: Output) -> Array {
             fate.as_deref().into(),
         ]),
         Output::Noted { time, link, client, what } => {
-            array([6.into(), time.into(), link.into(), (&*client).into(), (&*what).into()])
+            array(&[6.into(), time.into(), link.into(), (&*client).into(), (&*what).into()])
         }
     }
-}
-
-fn array<const N: usize>(values: [JsValue; N]) -> Array {
-    values.iter().collect()
 }
 
 /// The protocol level: 3, 4 or 5.

@@ -1,7 +1,5 @@
 //! Packets for people: what every byte means, and a capture for other tools.
 
-use std::time::Duration;
-
 use columba_testkit::dissect::{Bits, Field, dissect};
 use columba_testkit::{Capture, Direction};
 use js_sys::Array;
@@ -9,7 +7,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsError, JsValue};
 
 use crate::packets::version_of;
-use crate::value::Record;
+use crate::value::{self, Record};
 
 /// What every byte of a packet means, well-formed or not.
 ///
@@ -69,9 +67,7 @@ impl RawCapture {
     /// Adds a packet; `time` in milliseconds.
     pub fn add(&mut self, time: f64, connection: u32, is_up: bool, bytes: &[u8]) {
         let direction = if is_up { Direction::ToBroker } else { Direction::ToClient };
-        // Negative times count as the start: `as` saturates.
-        let at = Duration::from_micros((time * 1000.0) as u64);
-        self.0.add(connection as usize, direction, at, bytes);
+        self.0.add(connection as usize, direction, value::duration(time), bytes);
     }
 
     /// The whole file.

@@ -8,7 +8,7 @@ use js_sys::Array;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsError, JsValue};
 
-use crate::value::{field, number, string, wrong};
+use crate::value::{counter, duration, field, number, string, wrong};
 
 /// A fault that was given to a broker.
 #[wasm_bindgen]
@@ -20,7 +20,7 @@ impl RawFault {
     /// How many packets it has happened to.
     #[wasm_bindgen(getter)]
     pub fn hits(&self) -> f64 {
-        self.0.hits() as f64
+        counter(self.0.hits())
     }
 
     /// It happens to no packet any more.
@@ -90,7 +90,7 @@ pub(crate) fn from_js(given: &JsValue) -> Result<Fault, JsError> {
         let Some((Some(from), Some(to))) = times else {
             return Err(wrong("between", "two numbers of milliseconds"));
         };
-        rule = rule.between(milliseconds(from), milliseconds(to));
+        rule = rule.between(duration(from), duration(to));
     }
     let action = field(given, "action").ok_or_else(|| wrong("action", "given"))?;
     action_of(rule, &action)
@@ -104,7 +104,8 @@ fn trigger(rule: Rule, when: &JsValue) -> Result<Rule, JsError> {
         let probability = probability.as_f64().filter(|value| (0.0..=1.0).contains(value));
         return Ok(rule.with_probability(probability.ok_or_else(|| wrong("probability", "from 0 to 1"))?));
     }
-    let counts = [("nth", Rule::nth as fn(Rule, u64) -> Rule), ("times", Rule::times), ("every", Rule::every)];
+    let counts =
+        [("nth", Rule::nth as fn(Rule, u64) -> Rule), ("times", Rule::times), ("every", Rule::every)];
     for (name, apply) in counts {
         if let Some(count) = number(when, name, u32::MAX.into())? {
             return Ok(apply(rule, count.max(1)));
@@ -145,9 +146,4 @@ fn action_of(rule: Rule, action: &JsValue) -> Result<Fault, JsError> {
         return Ok(rule.answer(reason.ok_or_else(|| wrong("answer", "a reason code of MQTT 5"))?));
     }
     Err(wrong("action", "one that there is"))
-}
-
-fn milliseconds(value: f64) -> Duration {
-    // `as` saturates.
-    Duration::from_micros((value * 1000.0) as u64)
 }

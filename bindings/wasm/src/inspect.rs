@@ -6,7 +6,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use crate::events::level;
-use crate::value::Record;
+use crate::value::{Record, counter, milliseconds};
 
 pub(crate) fn client(info: &ClientInfo) -> JsValue {
     let record = Record::new();
@@ -21,7 +21,7 @@ pub(crate) fn client(info: &ClientInfo) -> JsValue {
         record.set("connection", inner);
     }
     record.set("sessionExpiry", info.session_expiry);
-    record.set_if("expiresIn", info.expires_in.map(|time| time.as_secs_f64() * 1000.0));
+    record.set_if("expiresIn", info.expires_in.map(milliseconds));
     record.set("subscriptions", info.subscriptions);
     record.set("queued", info.queued);
     record.set("inflight", info.inflight);
@@ -78,7 +78,7 @@ pub(crate) fn metrics(metrics: &Metrics) -> JsValue {
         ("eventsLost", metrics.events_lost),
     ];
     for (name, value) in counters {
-        record.set(name, value as f64);
+        record.set(name, counter(value));
     }
     let gauges = [
         ("connections", metrics.connections),
@@ -90,7 +90,7 @@ pub(crate) fn metrics(metrics: &Metrics) -> JsValue {
         ("storedBytes", metrics.stored_bytes),
     ];
     for (name, value) in gauges {
-        record.set(name, value as f64);
+        record.set(name, counter(value as u64));
     }
     record.into()
 }

@@ -3,6 +3,9 @@
 // JavaScript has one kind of number. What is cast is in range, or checked.
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
+use std::time::Duration;
+
+use columba_core::Time;
 use js_sys::{Array, ArrayBuffer, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsError, JsValue};
 
@@ -113,4 +116,33 @@ pub(crate) fn wrong(name: &str, what: &str) -> JsError {
 /// Only `true` itself: a promise, say, is no answer.
 pub(crate) fn is_true(value: &JsValue) -> bool {
     value.as_bool() == Some(true)
+}
+
+/// Milliseconds as the core's time. Negative and unreasonable ones count as the nearest reasonable one: `as` saturates.
+pub(crate) fn time(milliseconds: f64) -> Time {
+    Time::from_micros((milliseconds * 1000.0) as u64)
+}
+
+/// The same for a span.
+pub(crate) fn duration(milliseconds: f64) -> Duration {
+    Duration::from_micros((milliseconds * 1000.0) as u64)
+}
+
+/// The core's time in milliseconds, rounded up: whoever came a moment early would find nothing to do.
+pub(crate) fn deadline(time: Time) -> f64 {
+    (time.as_micros() as f64 / 1000.0).ceil()
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// A counter as JavaScript has numbers: exact up to 2^53.
+pub(crate) const fn counter(count: u64) -> f64 {
+    count as f64
+}
+
+/// An array of these values.
+pub(crate) fn array<const N: usize>(values: &[JsValue; N]) -> Array {
+    values.iter().collect()
 }

@@ -32,7 +32,9 @@ cargo xtask <command> [-v]
   deny      licences and known vulnerabilities of the dependencies
   bench     the benchmarks
   wasm      the WebAssembly build and its package for browsers and Node, in target/wasm/package
-  web       the playground with it, in target/web
+  web       the playground with it, in target/web, from where any web server can serve it
+  serve     the command with the playground, and its address; further words are the command's
+  browser   the tests of both, in Node and in Chromium
   help      this text
 
   -v        show what the steps print, also where nothing fails
@@ -56,7 +58,9 @@ fn main() -> ExitCode {
             test(&mut run);
             simulate(&mut run);
             fuzz(&mut run, 60);
+            web(&mut run);
             interop(&mut run, &[]);
+            browser(&mut run);
         }
         "check" => check(&mut run),
         "interop" => {
@@ -79,6 +83,12 @@ fn main() -> ExitCode {
         "tidy" => tidy(&mut run),
         "wasm" => return said(wasm::package()),
         "web" => return said(wasm::site()),
+        "serve" => return serve(rest),
+        "browser" => {
+            web(&mut run);
+            build(&mut run);
+            browser(&mut run);
+        }
         "deny" => {
             licences(&mut run);
             run.step("deny", "no dependency has a known vulnerability", licence::advisories);
@@ -187,14 +197,56 @@ fn fuzz(run: &mut Run, seconds: u64) {
     run.step("fuzz", "no input breaks the codec or the broker", || fuzz::all(seconds, 3));
 }
 
+/// The WebAssembly build, its package in Node, the page.
+fn web(run: &mut Run) {
+    let mut size = String::new();
+    run.step("web", "the WebAssembly build, its package and the playground", || {
+        size = wasm::site()?;
+        print!("{size}, ");
+        Ok(())
+    });
+    run.counted("node", "the package in Node, with unmodified clients", || match wasm::node_tests() {
+        Ok(mut command) => run::output(&mut command, false),
+        Err(reason) => (false, reason),
+    });
+    run.counted("wasm", "conformance of the WebAssembly build", || wasm::conformance(&mut conformance()));
+}
+
+/// The command, which has the playground in it if that was built before.
+fn build(run: &mut Run) {
+    run.command(
+        "build",
+        "the columba command, optimised",
+        cargo().args(["build", "--release", "--package", "columba-server"]),
+    );
+}
+
+fn browser(run: &mut Run) {
+    run.counted("browser", "the playground in Chromium", || match wasm::browser_tests() {
+        Ok(mut command) => run::output(&mut command, false),
+        Err(reason) => (false, reason),
+    });
+}
+
+/// Builds the page and the command with it, and runs that until it is stopped.
+fn serve(rest: &[String]) -> ExitCode {
+    match wasm::site() {
+        Ok(size) => println!("{size}"),
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    }
+    println!(
+        "the playground is at http://127.0.0.1:8083/ once the broker listens, unless another address is given"
+    );
+    run::show(cargo().args(["run", "--release", "--package", "columba-server", "--"]).args(rest))
+}
+
 fn interop(run: &mut Run, names: &[String]) {
     let is_columba = !env::var("COLUMBA_TEST_BROKER").is_ok_and(|broker| broker == "mosquitto");
     if is_columba && env::var_os("COLUMBA_BIN").is_none() {
-        run.command(
-            "build",
-            "the columba command, optimised",
-            cargo().args(["build", "--release", "--package", "columba-server"]),
-        );
+        build(run);
     }
     run.tests(
         "interop",

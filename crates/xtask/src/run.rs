@@ -48,12 +48,18 @@ impl Run {
         });
     }
 
-    /// A command that runs tests and prints their number the way `cargo test` does.
+    /// A command that runs tests and prints their number the way `cargo test` or `node --test` does.
     pub(crate) fn tests(&mut self, name: &'static str, what: &str, command: &mut Command) {
+        let is_verbose = self.is_verbose;
+        self.counted(name, what, || output(command, is_verbose));
+    }
+
+    /// The same for anything that runs tests: it returns whether it succeeded and what was printed.
+    pub(crate) fn counted(&mut self, name: &'static str, what: &str, work: impl FnOnce() -> (bool, String)) {
         print!("{name:<9} {what} … ");
         flush();
         let begin = Instant::now();
-        let (is_success, text) = output(command, self.is_verbose);
+        let (is_success, text) = work();
         let mut count = Count::of(&text);
         if !is_success && count.failed == 0 {
             // It did not compile, or a test program died: the last line must not look like a success.
@@ -102,9 +108,18 @@ impl Run {
 }
 
 impl Count {
-    /// Adds up the lines `test result: ok. 3 passed; 0 failed; …`.
+    /// Adds up the lines `test result: ok. 3 passed; 0 failed; …`, and `# pass 3` of Node's test runner.
     fn of(text: &str) -> Self {
         let mut count = Self::default();
+        for line in text.lines() {
+            // Node's test runner has a line for each.
+            if let Some(number) = line.strip_prefix("# pass ") {
+                count.passed += number.trim().parse::<usize>().unwrap_or(0);
+            }
+            if let Some(number) = line.strip_prefix("# fail ").or_else(|| line.strip_prefix("# cancelled ")) {
+                count.failed += number.trim().parse::<usize>().unwrap_or(0);
+            }
+        }
         for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("test result: ")) {
             for part in line.split([';', '.']) {
                 let mut words = part.split_whitespace();
@@ -198,7 +213,8 @@ fn forward(stream: Option<impl Read + Send + 'static>, lines: Sender<String>) {
 fn is_progress(line: &str) -> bool {
     let verbs = ["Compiling ", "Checking ", "Documenting ", "Downloading ", "Downloaded "];
     let is_verb = verbs.iter().any(|verb| line.trim_start().starts_with(verb));
-    is_verb || line.starts_with("test ") && line.ends_with(" ok")
+    let is_node = line.starts_with("ok ") || line.starts_with("# Subtest: ");
+    is_verb || is_node || line.starts_with("test ") && line.ends_with(" ok")
 }
 
 fn seconds(duration: Duration) -> String {
@@ -222,6 +238,8 @@ mod tests {
              test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 7.05s\n";
         assert_eq!(Count::of(text), Count { passed: 4, failed: 2 });
         assert_eq!(Count::of("error: could not compile"), Count::default());
+        let text = "ok 1 - one\n# tests 5\n# pass 3\n# fail 1\n# cancelled 1\n";
+        assert_eq!(Count::of(text), Count { passed: 3, failed: 2 });
     }
 
     #[test]

@@ -62,7 +62,9 @@ fn files() -> Result<Vec<String>, String> {
 fn check_file(path: &str, text: &str, problems: &mut Vec<String>) {
     check_lines(path, text, problems);
     check_hosts(path, text, problems);
-    if has_extension(path, "rs") && path.starts_with("crates/") && path.contains("/src/") {
+    let is_rust = has_extension(path, "rs") && path.contains("/src/");
+    let is_script = has_extension(path, "js") && (path.starts_with("www/") || path.starts_with("bindings/"));
+    if is_rust || is_script {
         check_length(path, text, problems);
     }
     if has_extension(path, "md") {

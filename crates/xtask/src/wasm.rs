@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,11 +16,17 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Where Debian puts a compiler that is recent enough, with the sources of its standard library.
 const DEBIAN: Program = Program {
     name: "Debian's Rust for WebAssembly",
-    check: &["sh", "-c", "test -d /usr/lib/rustlib/src/rust/library && /usr/bin/rustc --version | grep -Eq '1[.](9[5-9]|[1-9][0-9][0-9])[.]'"],
+    check: &[
+        "sh",
+        "-c",
+        "test -d /usr/lib/rustlib/src/rust/library && /usr/bin/rustc --version | grep -Eq '1[.](9[5-9]|[1-9][0-9][0-9])[.]'",
+    ],
     packages: &["rustc-web", "cargo-web", "rust-web-src"],
 };
+const CHROMIUM: Program =
+    Program { name: "chromium", check: &["which", "chromium"], packages: &["chromium"] };
 /// How long rustup may take to fetch the target: a machine without a way to its server does not answer at all.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Builds the package and returns the line that tells its size.
 pub(crate) fn package() -> Result<String, String> {
@@ -55,6 +62,62 @@ pub(crate) fn site() -> Result<String, String> {
         }
     }
     Ok(size)
+}
+
+/// Node's tests of the package.
+pub(crate) fn node_tests() -> Result<Command, String> {
+    let tests = root().join("bindings/wasm/tests/js");
+    install::node_packages(&tests, "MQTT.js and Paho")?;
+    // A copy, as npm would install it: a link would look for its own dependencies elsewhere.
+    let installed = tests.join("node_modules/columba");
+    empty(&installed)?;
+    copy_all(&built().join("package"), &installed)?;
+    Ok(test_runner(&tests))
+}
+
+/// Chromium's tests of the package and of the page.
+pub(crate) fn browser_tests() -> Result<Command, String> {
+    let tests = root().join("tests/browser");
+    install::packages(&[&CHROMIUM])?;
+    install::node_packages(&tests, "playwright-core and axe-core")?;
+    Ok(test_runner(&tests))
+}
+
+fn test_runner(folder: &Path) -> Command {
+    let mut command = Command::new("node");
+    // One file after the other: browsers and brokers of several would be in each other's way on a small machine.
+    command.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]).current_dir(folder);
+    command
+}
+
+/// The conformance tests, against the package in Node.
+pub(crate) fn conformance(command: &mut Command) -> (bool, String) {
+    let failed = |text: String| (false, text);
+    let mut node = Command::new("node");
+    node.arg("serve.mjs").current_dir(root().join("bindings/wasm/tests/js"));
+    let spawned = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut broker = match spawned {
+        Ok(broker) => broker,
+        Err(error) => return failed(format!("node does not start: {error}")),
+    };
+    let mut line = String::new();
+    let stdout = broker.stdout.take().map(BufReader::new);
+    let read = stdout.map(|mut stdout| stdout.read_line(&mut line));
+    let outcome = match line.trim().strip_prefix("listening tcp ") {
+        Some(address) => output(command.args(["--against", address]), false),
+        None => failed(format!("the broker said {line:?} ({read:?})")),
+    };
+    // It ends with its input.
+    drop(broker.stdin.take());
+    let _ = broker.wait();
+    let (is_success, text) = outcome;
+    // `127.0.0.1:40123: 888 passed; …`
+    let count = text
+        .lines()
+        .rev()
+        .find_map(|line| line.split_once(": ").filter(|(_, rest)| rest.contains(" passed; ")));
+    let count = count.map_or(String::new(), |(_, rest)| format!("test result: {rest}\n"));
+    (is_success, text + &count)
 }
 
 /// Where the build ends up.
@@ -149,7 +212,16 @@ fn common_js(package: &Path) -> Result<(), String> {
     command.args(["--format=cjs", "--log-level=error", "--define:import.meta.url=\"\"", "--external:ws"]);
     command.arg(format!("--outfile={}", package.join("node.cjs").display()));
     command.arg(package.join("node.js"));
-    said(&mut command).map(|_| ())
+    said(&mut command)?;
+    // TypeScript takes declarations for what is required from files of their own.
+    for name in ["columba", "node"] {
+        let from = package.join(name).with_extension("d.ts");
+        let text = fs::read_to_string(&from).map_err(|error| told(&from, &error))?;
+        let to = package.join(name).with_extension("d.cts");
+        fs::write(&to, text.replace("'./columba.js'", "'./columba.cjs'"))
+            .map_err(|error| told(&to, &error))?;
+    }
+    Ok(())
 }
 
 /// Runs a command that has to succeed, and returns the last line it printed.

@@ -3,4 +3,4 @@
 import { Broker, init } from '../columba/columba.js';
 
 await init();
-new Broker().serveSharedWorker(self);
+new Broker().serveSharedWorker();

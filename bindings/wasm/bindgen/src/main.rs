@@ -29,7 +29,13 @@ fn main() -> ExitCode {
 }
 
 fn write(input: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
-    Bindgen::new().input_path(input).web(true)?.typescript(false).remove_name_section(true).remove_producers_section(true).generate(folder)?;
+    Bindgen::new()
+        .input_path(input)
+        .web(true)?
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(folder)?;
     let wasm = fs::read(folder.join("columba_wasm_bg.wasm"))?;
     println!("wasm: {} bytes, {} gzipped", wasm.len(), gzipped(&wasm)?);
     Ok(())

@@ -9,7 +9,7 @@ use super::message::{Message, RawPacket};
 
 /// Names what was published or asked for, in the event that tells its outcome. Never used twice by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(pub(super) u64);
+pub struct Token(u64);
 
 /// News from a client.
 #[derive(Clone, Debug)]
@@ -140,6 +140,10 @@ pub enum AuthError {
 }
 
 impl Token {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number, which counts up from 1.
     pub const fn get(self) -> u64 {
         self.0

@@ -135,6 +135,17 @@ impl Incoming {
         }
     }
 
+    /// The message counts as not received. Its place in the order of acknowledgements stays, so none goes past it.
+    pub(super) fn decline(&mut self, ack: AckId) {
+        let is_due = |entry: &Received| entry.verdict.is_none();
+        if ack.qos == QoS::ExactlyOnce
+            && ack.epoch == self.session
+            && self.received.get(&ack.packet_id).is_some_and(is_due)
+        {
+            self.received.remove(&ack.packet_id);
+        }
+    }
+
     /// The next acknowledgement to be sent. PUBACKs go in the order in which the messages came, and so do PUBRECs
     /// [MQTT-4.6.0-2] [MQTT-4.6.0-3]: one that is decided waits for those before it. `errors_end`: PUBREC with an error ends
     /// the exchange, as it does in MQTT 5.

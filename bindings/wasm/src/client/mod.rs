@@ -60,6 +60,8 @@ pub struct Client {
     partial: Vec<u8>,
     /// Encoded and not handed out.
     out: Vec<u8>,
+    /// How many bytes of it are messages.
+    ahead: usize,
     events: VecDeque<ClientEvent>,
     tokens: u64,
     /// When CONNECT was sent, or the last AUTH came.
@@ -120,6 +122,7 @@ impl Client {
             aliases_sent: Aliases::default(),
             partial: Vec::new(),
             out: Vec::new(),
+            ahead: 0,
             events: VecDeque::new(),
             tokens: 0,
             waits_since: Time::ZERO,
@@ -156,7 +159,7 @@ impl Client {
                 Ok(None) => break,
                 Err(error) => self.fail(Fault::from(&error)),
             }
-            if self.out.len() > MAX_OUTPUT {
+            if self.out.len() - self.ahead > MAX_OUTPUT {
                 self.fail(fault(
                     ReasonCode::QuotaExceeded,
                     "it does not take what it makes this client answer",
@@ -182,6 +185,7 @@ impl Client {
         self.aliases_sent.clear();
         self.partial = Vec::new();
         self.out = Vec::new();
+        self.ahead = 0;
         self.pinged = None;
         self.exchange = Exchange::Nobody;
         self.forget_requests();
@@ -257,6 +261,7 @@ impl Client {
         if !self.out.is_empty() {
             self.last_sent = self.now;
             out.append(&mut self.out);
+            self.ahead = 0;
             self.outgoing.transmitted();
         }
         match self.state {
@@ -350,7 +355,7 @@ impl Client {
 
     fn token(&mut self) -> Token {
         self.tokens += 1;
-        Token(self.tokens)
+        Token::new(self.tokens)
     }
 
     /// The connection is over.

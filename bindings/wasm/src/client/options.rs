@@ -27,7 +27,7 @@ pub struct ClientOptions {
     pub will: Option<WillOptions>,
     /// Session Expiry Interval in seconds (MQTT 5).
     pub session_expiry: Option<u32>,
-    /// How many messages at QoS 1 and 2 may come unacknowledged. Only MQTT 5 servers are told; default 65,535.
+    /// How many messages at QoS 1 and 2 may come unacknowledged (MQTT 5). Default 65,535.
     pub receive_maximum: Option<NonZeroU16>,
     /// The largest packet to be taken, in bytes with fixed header. Only MQTT 5 servers are told, but a larger packet ends the
     /// connection in every version. Default: what MQTT can say, 256 MiB.

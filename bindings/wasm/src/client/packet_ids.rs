@@ -14,7 +14,7 @@ impl PacketIds {
     /// The next identifier that is not in use [MQTT-2.2.1-3]; `None` if all are. They go round, so that one that has become
     /// free is not used again soon.
     pub(super) fn take(&mut self) -> Option<PacketId> {
-        if self.is_empty() {
+        if self.is_exhausted() {
             return None;
         }
         self.bits.resize(1024, 0);
@@ -32,7 +32,7 @@ impl PacketIds {
     }
 
     /// Whether all are in use.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) const fn is_exhausted(&self) -> bool {
         self.used == u16::MAX
     }
 

@@ -45,27 +45,30 @@ impl Client {
     /// Encodes what may be sent now, up to a budget.
     pub(super) fn pump(&mut self) {
         while self.out.len() < OUTPUT_BUDGET && self.can_send() {
+            let before = self.out.len();
             if self.outgoing.next_again().is_some() {
                 self.send_again();
             } else {
                 self.send_next();
             }
+            self.ahead += self.out.len() - before;
         }
     }
 
-    /// Whether the next message may be sent. While as many are unacknowledged as the server allows none is, not even at QoS 0:
-    /// so they stay in order [MQTT-4.9.0-2] [MQTT-3.3.4-7].
+    /// Whether the next message may be sent: not above QoS 0 while as many are unacknowledged as the server allows
+    /// [MQTT-4.9.0-2] [MQTT-3.3.4-7]. Those behind it wait too, so that all stay in order.
     pub(super) fn can_send(&self) -> bool {
         if self.state != State::Online {
             return false;
         }
         let maximum = self.server.receive_maximum.min(self.options.limits.inflight.max(1));
-        let has_room = self.outgoing.outstanding() < usize::from(maximum) && !self.outgoing.ids.is_empty();
+        let has_room = self.outgoing.outstanding() < usize::from(maximum);
         if self.outgoing.next_again().is_some() {
             return has_room;
         }
+        let may_count = has_room && !self.outgoing.ids.is_exhausted();
         let next = self.outgoing.front();
-        next.is_some_and(|next| has_room || self.qos_of(&next.message) == QoS::AtMostOnce)
+        next.is_some_and(|next| may_count || self.qos_of(&next.message) == QoS::AtMostOnce)
     }
 
     /// Sends a message again that the last connection of this session left unacknowledged [MQTT-4.4.0-1].

@@ -36,6 +36,12 @@ impl Client {
         Ok(())
     }
 
+    /// The message is not taken after all, and never acknowledged: when the server sends it again, on the next connection, it
+    /// comes as a new one. Until then nothing that came after it is acknowledged either. With manual acknowledgements.
+    pub fn decline(&mut self, ack: AckId) {
+        self.incoming.decline(ack);
+    }
+
     /// One whole packet.
     pub(super) fn frame(&mut self, header: FixedHeader, frame: Cow<'_, [u8]>) {
         let result = match (self.state, header.packet_type) {
@@ -126,7 +132,7 @@ impl Client {
         } else {
             self.discard();
         }
-        self.send_requests();
+        self.send_requests(0);
         self.pump();
         Ok(())
     }
@@ -155,7 +161,9 @@ impl Client {
         let packet = packet.map_err(|error| malformed(&error))?;
         let (qos, id) = (packet.qos, packet.packet_id);
         let topic = self.topic_of(&packet)?;
-        let maximum = self.options.receive_maximum.map_or(u16::MAX, Into::into);
+        // Before MQTT 5 the server knows of no maximum, and only the identifiers come to an end.
+        let maximum = self.options.receive_maximum.filter(|_| version == Version::V5);
+        let maximum = maximum.map_or(u16::MAX, Into::into);
         let arrival = match (qos, id) {
             (QoS::AtLeastOnce, Some(id)) => Some(self.incoming.at_least_once(id, maximum)),
             (QoS::ExactlyOnce, Some(id)) => Some(self.incoming.exactly_once(id, maximum)),

@@ -101,16 +101,17 @@ impl Client {
         }
         let token = self.token();
         self.requests.push_back(Request { token, id, kind, filters, packet, needs });
-        self.send_requests();
+        // Those before it have been sent, if there is a connection.
+        self.send_requests(self.requests.len() - 1);
         Ok(token)
     }
 
-    /// Sends the requests that are not sent.
-    pub(super) fn send_requests(&mut self) {
+    /// Sends the requests that are not sent, from this one on.
+    pub(super) fn send_requests(&mut self, from: usize) {
         if self.state != State::Online {
             return;
         }
-        let mut at = 0;
+        let mut at = from;
         while let Some(request) = self.requests.get_mut(at) {
             if request.packet.is_empty() {
                 at += 1;

@@ -189,6 +189,39 @@ test('a fault happens to the packets it is for', async (t) => {
   assert.throws(() => broker.fault({ action: 'explode' }), /action/);
 });
 
+test('messages that the program acknowledges itself', async (t) => {
+  const broker = started(t);
+  const options = { clientId: 'slow', cleanStart: false, manualAcks: true, properties: { sessionExpiryInterval: 60, receiveMaximum: 1 } };
+  const slow = await online(broker, options);
+  const messages = [];
+  slow.on('message', (message) => messages.push(message));
+  await slow.subscribe({ filter: 'job', qos: 1 });
+  await broker.publish('job', '1', { qos: 1 });
+  await broker.publish('job', '2', { qos: 1 });
+  await until(() => messages.length === 1, 'the first');
+  assert.equal(broker.client('slow').queued, 1);
+  slow.acknowledge(messages[0]);
+  await until(() => messages.length === 2, 'the second');
+  assert.throws(() => slow.acknowledge(messages[0]), /no such message/);
+  // Not acknowledged, it comes again.
+  slow.drop();
+  await slow.connect(broker.connect());
+  await until(() => messages.length === 3, 'the second again');
+  assert.deepEqual(messages.map((message) => [message.text(), message.dup]), [['1', false], ['2', false], ['2', true]]);
+});
+
+test('a connection that never comes to be is told', async (t) => {
+  const broker = started(t);
+  const client = new Client({ version: 5 });
+  const socket = broker.connect();
+  const gone = next(client, 'disconnected');
+  const connecting = client.connect(socket);
+  socket.close();
+  await assert.rejects(connecting, /cannot be reached/);
+  await gone;
+  assert.equal(client.state, 'offline');
+});
+
 test('a connection is cut, half-open, or silent', async (t) => {
   const broker = started(t, { clock: 'manual' });
   const connect = async (clientId) => {

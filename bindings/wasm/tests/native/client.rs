@@ -1,14 +1,10 @@
-//! What a client does with packets, against a server that is the test, and the limits on both sides.
+//! What a client does with packets, against the core and against a server that is the test.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 
-use columba_codec::{
-    Ack, List, MessageProperties, Packet, PacketId, QoS, ReasonCode, SubAck, SubscribeItem, SubscriptionId,
-    SubscriptionOptions, TopicFilter, Version,
-};
+use columba_codec::{Ack, List, MessageProperties, Packet, PacketId, QoS, ReasonCode, SubAck, Version};
 use columba_wasm::client::{
-    AckError, Client, ClientEvent, ClientOptions, NotSent, OutgoingMessage, Properties, PublishError,
-    RequestError, State,
+    AckError, ClientEvent, ClientOptions, NotSent, OutgoingMessage, Properties, PublishError,
 };
 
 use crate::script::{Script, ack, alias};
@@ -62,69 +58,6 @@ fn properties_travel() {
     assert_eq!(world.messages(a)[0].publish().properties, properties);
     let wrong = MessageProperties { response_topic: Some("#"), ..MessageProperties::default() };
     assert!(Properties::new(&wrong).is_err());
-}
-
-#[test]
-fn receive_maximum_of_the_server_bounds_what_is_in_flight() {
-    for resumes in [false, true] {
-        let two = |said: &mut columba_codec::ConnAckProperties<'_>| said.receive_maximum = NonZeroU16::new(2);
-        let mut script = Script::connected_with(persistent(Version::V5, "a"), false, two);
-        for topic in ["a", "b", "c"] {
-            script.client.publish(script.now, message(topic, QoS::AtLeastOnce, "x")).unwrap();
-        }
-        script.client.publish(script.now, message("d", QoS::AtMostOnce, "x")).unwrap();
-        assert_eq!(script.sent(), ["PUBLISH a #1", "PUBLISH b #2"]);
-        let filter = TopicFilter::parse("t").unwrap();
-        script.client.unsubscribe(script.now, &[filter], &[]).unwrap();
-        assert_eq!(script.sent(), ["UNSUBSCRIBE"], "a full window holds back messages only");
-        if resumes {
-            script.client.close(script.now);
-            script.open();
-            script.events();
-            script.accept(true, |said| said.receive_maximum = NonZeroU16::new(1));
-            assert_eq!(script.sent(), ["PUBLISH a #1 dup"]);
-            script.puback(1);
-            assert_eq!(script.sent(), ["PUBLISH b #2 dup"]);
-            script.puback(2);
-        } else {
-            script.puback(2);
-        }
-        assert_eq!(script.sent(), ["PUBLISH c #4", "PUBLISH d"]);
-    }
-}
-
-#[test]
-fn receive_maximum_holds_against_the_core() {
-    let mut world = World::with(|config| config.limits.receive_maximum = 3);
-    let reader = world.join(ClientOptions::new(Version::V5, "reader"));
-    world.subscribe(reader, "t", QoS::ExactlyOnce);
-    let writer = world.join(ClientOptions::new(Version::V5, "writer"));
-    let now = world.now;
-    for number in 0..50 {
-        let message = message("t", QoS::ExactlyOnce, &number.to_string());
-        world.client(writer).publish(now, message).unwrap();
-    }
-    world.run();
-    assert_eq!(world.payloads(reader), (0..50).map(|number| number.to_string()).collect::<Vec<_>>());
-}
-
-#[test]
-fn receive_maximum_of_the_client_is_held() {
-    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let mut options = ClientOptions::new(Version::V5, "a");
-        options.receive_maximum = NonZeroU16::new(2);
-        options.manual_acks = true;
-        let mut script = Script::connected(options);
-        script.publish("t", qos, 1, |_| ());
-        script.publish("t", qos, 2, |_| ());
-        script.publish("t", QoS::AtMostOnce, 0, |_| ());
-        if qos == QoS::ExactlyOnce {
-            script.publish("t", qos, 2, |publish| publish.dup = true);
-        }
-        assert_eq!(script.events().len(), 3);
-        script.publish("t", qos, 3, |_| ());
-        script.expect_fault(ReasonCode::ReceiveMaximumExceeded);
-    }
 }
 
 #[test]
@@ -375,146 +308,35 @@ fn own_aliases_are_set_and_used_as_given() {
 }
 
 #[test]
-fn what_the_server_does_not_have_is_refused_or_left_out() {
-    for adapt in [false, true] {
-        let mut options = ClientOptions::new(Version::V5, "a");
-        options.adapt = adapt;
-        let mut script = Script::opened(options);
-        // Before the server is known, everything may turn out to be possible.
-        let mut retained = message("r", QoS::AtMostOnce, "x");
-        retained.retain = true;
-        script.client.publish(script.now, message("q", QoS::ExactlyOnce, "x")).unwrap();
-        script.client.publish(script.now, retained.clone()).unwrap();
-        script.accept(false, |said| {
-            said.maximum_qos = Some(QoS::AtLeastOnce);
-            said.retain_available = Some(false);
-        });
-        let sent = script.packets();
-        if adapt {
-            assert_eq!((sent[0][0], sent[1][0]), (0x32, 0x30));
-            script.client.publish(script.now, retained).unwrap();
-            continue;
-        }
-        assert!(sent.is_empty());
-        let outcomes: Vec<_> = script
-            .events()
-            .into_iter()
-            .map(|event| match event {
-                ClientEvent::Published { outcome, .. } => outcome,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(outcomes, [Err(NotSent::QoSNotSupported), Err(NotSent::RetainNotSupported)]);
-        let result = script.client.publish(script.now, retained);
-        assert_eq!(result, Err(PublishError::NotSent(NotSent::RetainNotSupported)));
-    }
-}
-
-#[test]
-fn packets_too_large_for_the_server_are_not_sent() {
-    let size = |bytes| {
-        move |said: &mut columba_codec::ConnAckProperties<'_>| {
-            said.maximum_packet_size = NonZeroU32::new(bytes);
-        }
+fn aliases_end_with_their_connection() {
+    let adjust = |said: &mut columba_codec::ConnAckProperties<'_>| {
+        said.topic_alias_maximum = Some(1);
+        said.receive_maximum = NonZeroU16::new(1);
     };
-    let mut script = Script::connected_with(ClientOptions::new(Version::V5, "a"), false, size(20));
-    // Header, topic, properties: 2 + 3 + 1.
-    script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(14))).unwrap();
-    let result = script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(15)));
-    assert_eq!(result, Err(PublishError::NotSent(NotSent::PacketTooLarge)));
-    assert_eq!(script.sent().len(), 1);
-    let filter = "f".repeat(30);
-    let filter = TopicFilter::parse(&filter).unwrap();
-    script.client.unsubscribe(script.now, &[filter], &[]).unwrap();
-    script
-        .client
-        .disconnect(script.now, ReasonCode::Success, None, Some("a reason that is too long"))
-        .unwrap();
-    let packets = script.packets();
-    assert_eq!(packets, [[0xE0, 0]]);
-    let events = script.events();
-    let is_told = |event: &ClientEvent| {
-        matches!(event,
-        ClientEvent::Unsubscribed { codes, .. } if *codes == [ReasonCode::PacketTooLarge])
-    };
-    assert!(events.iter().any(is_told), "{events:?}");
-}
-
-#[test]
-fn packets_too_large_for_the_client_end_the_connection() {
-    for version in ALL {
-        let mut options = ClientOptions::new(version, "a");
-        options.maximum_packet_size = NonZeroU32::new(50);
-        let mut script = Script::connected(options);
-        // The header alone is enough to know.
-        script.client.receive(script.now, &[0x30, 0x31]);
-        script.expect_fault(ReasonCode::PacketTooLarge);
-    }
-}
-
-#[test]
-fn subscriptions_the_server_does_not_serve_are_not_asked_for() {
-    let mut script = Script::connected_with(ClientOptions::new(Version::V5, "a"), false, |said| {
-        said.wildcard_subscription_available = Some(false);
-        said.shared_subscription_available = Some(false);
-        said.subscription_ids_available = Some(false);
-    });
-    let now = script.now;
-    let mut ask = |filter: &str, id| {
-        let item = SubscribeItem {
-            filter: TopicFilter::parse(filter).unwrap(),
-            options: SubscriptionOptions::default(),
-        };
-        script.client.subscribe(now, &[item, item], id, &[]).unwrap();
-        match script.client.poll_event() {
-            Some(ClientEvent::Subscribed { codes, .. }) => Some((codes[0], codes.len())),
-            _ => None,
-        }
-    };
-    let id = SubscriptionId::new(1);
-    assert_eq!(ask("a/#", None), Some((ReasonCode::WildcardSubscriptionsNotSupported, 2)));
-    assert_eq!(ask("$share/g/a", None), Some((ReasonCode::SharedSubscriptionsNotSupported, 2)));
-    assert_eq!(ask("a", id), Some((ReasonCode::SubscriptionIdentifiersNotSupported, 2)));
-    assert_eq!(ask("a", None), None);
-    assert_eq!(script.sent(), ["SUBSCRIBE"]);
-}
-
-#[test]
-fn requests_have_a_limit_and_wait_for_a_connection() {
     let mut options = persistent(Version::V5, "a");
-    options.limits.requests = 2;
-    let mut client = Client::new(options).unwrap();
-    let now = columba_core::Time::ZERO;
-    let filter = TopicFilter::parse("t").unwrap();
-    client.unsubscribe(now, &[filter], &[]).unwrap();
-    client.unsubscribe(now, &[filter], &[]).unwrap();
-    assert_eq!(client.unsubscribe(now, &[filter], &[]), Err(RequestError::TooMany));
-    assert!(matches!(client.unsubscribe(now, &[], &[]), Err(RequestError::TooMany)));
-    assert!(client.poll_event().is_none());
-    let mut world = World::new();
-    let end = world.add(persistent(Version::V5, "b"));
-    world.client(end).unsubscribe(now, &[filter], &[]).unwrap();
-    assert!(matches!(world.client(end).unsubscribe(now, &[], &[]), Err(RequestError::Encode(_))));
-    world.connect(end);
-    assert!(world.ends[end].events.iter().any(|event| matches!(event, ClientEvent::Unsubscribed { .. })));
-}
-
-#[test]
-fn the_queue_has_limits() {
-    let mut options = ClientOptions::new(Version::V5, "a");
-    options.limits.queued_messages = 3;
-    let mut client = Client::new(options.clone()).unwrap();
-    let now = columba_core::Time::ZERO;
-    for _ in 0..3 {
-        client.publish(now, message("t", QoS::AtMostOnce, "x")).unwrap();
-    }
-    let result = client.publish(now, message("t", QoS::AtMostOnce, "x"));
-    assert_eq!((result, client.queued()), (Err(PublishError::QueueFull), 3));
-    options.limits.queued_bytes = 1000;
-    let mut client = Client::new(options).unwrap();
-    client.publish(now, message("t", QoS::AtLeastOnce, &"x".repeat(2000))).unwrap();
-    assert!(client.queued_bytes() > 2000, "one alone is always taken");
-    assert_eq!(client.publish(now, message("t", QoS::AtMostOnce, "")), Err(PublishError::QueueFull));
+    options.topic_alias_maximum = Some(1);
+    let mut script = Script::connected_with(options, false, adjust);
+    let mut sets = message("t", QoS::AtLeastOnce, "x");
+    sets.topic_alias = alias(1);
+    script.client.publish(script.now, sets).unwrap();
+    // It waits for the first, and by then the server has forgotten the alias.
+    let mut waits = OutgoingMessage::by_alias(NonZeroU16::MIN, "x");
+    waits.qos = QoS::AtLeastOnce;
+    script.client.publish(script.now, waits).unwrap();
+    assert_eq!(script.sent(), ["PUBLISH t #1 alias 1"]);
+    script.publish("u", QoS::AtMostOnce, 0, |publish| publish.topic_alias = alias(1));
+    script.client.close(script.now);
+    script.open();
+    script.events();
+    script.accept(true, adjust);
+    assert_eq!(script.sent(), ["PUBLISH t #1 dup"]);
+    script.puback(1);
+    assert_eq!(script.sent(), ["PUBLISH t #2 alias 1"]);
+    script.publish("u", QoS::AtMostOnce, 0, |publish| {
+        publish.topic = None;
+        publish.topic_alias = alias(1);
+    });
+    script.expect_fault(ReasonCode::ProtocolError);
 }
 
 #[test]
@@ -545,45 +367,4 @@ fn waiting_uses_up_the_expiry() {
     script.events();
     script.accept(true, |_| ());
     assert_eq!(expiry(&script.packets()), Some(1));
-}
-
-#[test]
-fn identifiers_go_round_and_pass_over_those_in_use() {
-    let mut options = persistent(Version::V5, "a");
-    options.limits.inflight = 4;
-    let mut script = Script::connected(options);
-    script.client.publish(script.now, message("kept", QoS::AtLeastOnce, "x")).unwrap();
-    assert_eq!(script.sent(), ["PUBLISH kept #1"]);
-    for expected in (2..=65_535).chain(2..10) {
-        script.client.publish(script.now, message("t", QoS::AtLeastOnce, "x")).unwrap();
-        assert_eq!(script.packets()[0][5..7], u16::to_be_bytes(expected));
-        script.puback(expected);
-        script.events();
-    }
-}
-
-#[test]
-fn what_is_encoded_ahead_is_bounded() {
-    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
-    for _ in 0..1000 {
-        script.client.publish(script.now, message("t", QoS::AtMostOnce, &"x".repeat(1000))).unwrap();
-    }
-    assert!(script.client.queued() > 900);
-    let mut out = Vec::new();
-    assert_eq!(script.client.poll_transmit(script.now, &mut out), columba_core::Flow::More);
-    assert!(out.len() < 70_000);
-    assert!(script.sent().len() > 900);
-    assert_eq!((script.client.queued(), script.client.state()), (0, State::Online));
-}
-
-#[test]
-fn a_server_that_takes_no_answers_is_given_up() {
-    let mut script = Script::connected(ClientOptions::new(Version::V5, "a"));
-    let mut bytes = Vec::new();
-    Packet::PubRel(ack(9)).encode(Version::V5, &mut bytes).unwrap();
-    let bytes = bytes.repeat(100_000);
-    for _ in 0..10 {
-        script.client.receive(script.now, &bytes);
-    }
-    script.expect_fault(ReasonCode::QuotaExceeded);
 }

@@ -1,7 +1,11 @@
 //! Bytes that no server should send.
 
-use columba_codec::{FixedHeader, Packet, QoS, ReasonCode, TopicFilter, Version, vectors};
+use columba_codec::{
+    ConnAck, ConnAckProperties, FixedHeader, Packet, PacketId, Publish, QoS, ReasonCode, TopicFilter,
+    TopicName, Version, vectors,
+};
 use columba_core::Flow;
+use columba_wasm::bridge::{Bridge, BridgeOptions, Route, Side};
 use columba_wasm::client::{ClientOptions, State};
 
 use crate::script::Script;
@@ -114,6 +118,62 @@ fn damaged_packets_are_survived() {
             if round % 2 == 0 { busy(vector.version) } else { Script::opened(options(vector.version)) };
         script.client.receive(script.now, &bytes);
         check(&mut script);
+    }
+}
+
+#[test]
+fn a_bridge_survives_random_bytes() {
+    let mut random = Random(3);
+    let route = Route {
+        filter: "#".into(),
+        qos: QoS::ExactlyOnce,
+        local_prefix: "x/".into(),
+        remote_prefix: String::new(),
+    };
+    for round in 0..5_000 {
+        let mut options = BridgeOptions::new("a");
+        options.version = ALL[1 + round % 2];
+        options.routes_in = vec![route.clone()];
+        options.routes_out = vec![route.clone()];
+        let mut bridge = Bridge::new(&options, 1).unwrap();
+        let mut now = columba_core::Time::ZERO;
+        for _ in 0..random.below(30) {
+            let side = if random.below(2) == 0 { Side::Local } else { Side::Remote };
+            let version = if side == Side::Local { Version::V5 } else { options.version };
+            match random.below(6) {
+                0 => bridge.open(now, side),
+                1 => bridge.close(now, side),
+                2 => {
+                    let mut bytes = Vec::new();
+                    let (reason, properties) = (ReasonCode::Success, ConnAckProperties::default());
+                    let connack = ConnAck { session_present: random.below(2) == 0, reason, properties };
+                    connack.encode(version, &mut bytes).unwrap();
+                    bridge.receive(now, side, &bytes);
+                }
+                3 => {
+                    let mut bytes = Vec::new();
+                    let mut publish = Publish::new(TopicName::parse("x/y").unwrap(), b"m");
+                    publish.qos = QoS::from_u8(random.below(3) as u8).unwrap();
+                    publish.packet_id =
+                        PacketId::new(random.below(4) as u16 + 1).filter(|_| publish.qos > QoS::AtMostOnce);
+                    publish.encode(version, &mut bytes).unwrap();
+                    bridge.receive(now, side, &bytes);
+                }
+                4 => {
+                    let bytes: Vec<u8> = (0..random.below(20)).map(|_| random.next() as u8).collect();
+                    bridge.receive(now, side, &bytes);
+                }
+                _ => {
+                    now = now + std::time::Duration::from_secs(random.below(40) as u64);
+                    bridge.handle_timeout(now);
+                }
+            }
+            for side in [Side::Local, Side::Remote] {
+                let _ = bridge.poll_transmit(now, side, &mut Vec::new());
+            }
+            while bridge.poll_event().is_some() {}
+        }
+        bridge.shut_down(now);
     }
 }
 

@@ -56,6 +56,12 @@ impl Script {
         assert!(matches!(self.client.poll_event(), Some(ClientEvent::Connected { .. })));
     }
 
+    /// The session goes on, and what happened before is of no interest.
+    pub(crate) fn accept_again(&mut self) {
+        self.events();
+        self.accept(true, |_| ());
+    }
+
     /// The server sends a packet.
     pub(crate) fn say(&mut self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();

@@ -4,7 +4,8 @@ use bytes::BytesMut;
 use columba_codec::{
     FixedHeader, PacketType, QoS, ReasonCode, SubscribeItem, SubscriptionOptions, TopicFilter, Version,
 };
-use columba_core::{Chunks, CloseCause, Config, ConnectionKey, Core, Flow, Intake, Peer, Seed, Time};
+use columba_core::{Chunks, CloseCause, Config, ConnectionKey, Core, Flow, Peer, Seed, Time};
+use columba_wasm::bridge::{Bridge, BridgeEvent, BridgeOptions, Side};
 use columba_wasm::client::{Client, ClientEvent, ClientOptions, Message, OutgoingMessage, State};
 
 use crate::rules::Rules;
@@ -26,11 +27,19 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) cores: Vec<Core>,
     pub(crate) ends: Vec<End>,
+    pub(crate) bridge: Option<Bridge>,
+    pub(crate) bridge_events: Vec<BridgeEvent>,
+    /// Whether the remote broker can be reached.
+    pub(crate) reachable: bool,
+    /// Takes the events of the remote core.
+    pub(crate) judge: Option<Judge>,
 }
+
+type Judge = Box<dyn Fn(&mut Core, Time)>;
 
 /// A client and its connection.
 pub(crate) struct End {
-    pub(crate) client: Client,
+    who: Who,
     core: usize,
     link: Option<ConnectionKey>,
     input: BytesMut,
@@ -41,6 +50,12 @@ pub(crate) struct End {
     rules: Rules,
     /// All packets, in short.
     pub(crate) log: Vec<String>,
+}
+
+enum Who {
+    Client(Box<Client>),
+    /// One of the two of the bridge.
+    Bridge(Side),
 }
 
 impl World {
@@ -56,16 +71,43 @@ impl World {
 
     pub(crate) fn of(configs: impl IntoIterator<Item = Config>) -> Self {
         let cores = configs.into_iter().map(|config| Core::new(config, Seed::from(1))).collect();
-        Self { now: Time::from_secs(1000), cores, ends: Vec::new() }
+        let (ends, bridge_events) = (Vec::new(), Vec::new());
+        Self {
+            now: Time::from_secs(1000),
+            cores,
+            ends,
+            bridge: None,
+            bridge_events,
+            reachable: true,
+            judge: None,
+        }
+    }
+
+    /// Two brokers, and this bridge between them: its local end is the client 0, its remote end the client 1.
+    pub(crate) fn bridged(configs: [Config; 2], options: &BridgeOptions) -> Self {
+        let mut world = Self::of(configs);
+        world.bridge = Some(Bridge::new(options, 3).expect("the options are good"));
+        world.push(Who::Bridge(Side::Local), Version::V5, 0);
+        world.push(Who::Bridge(Side::Remote), options.version, 1);
+        world
     }
 
     /// A client that is not connected.
     pub(crate) fn add(&mut self, options: ClientOptions) -> usize {
-        let rules = Rules::new(options.version);
+        self.add_to(0, options)
+    }
+
+    pub(crate) fn add_to(&mut self, core: usize, options: ClientOptions) -> usize {
+        let version = options.version;
         let client = Client::new(options).expect("the options are good");
+        self.push(Who::Client(Box::new(client)), version, core)
+    }
+
+    fn push(&mut self, who: Who, version: Version, core: usize) -> usize {
+        let rules = Rules::new(version);
         self.ends.push(End {
-            client,
-            core: 0,
+            who,
+            core,
             link: None,
             input: BytesMut::new(),
             events: Vec::new(),
@@ -83,20 +125,35 @@ impl World {
         let key = self.cores[it.core].open(self.now, Peer::default());
         it.link = Some(key);
         it.input.clear();
-        it.client.open(self.now);
+        match (&mut it.who, &mut self.bridge) {
+            (Who::Client(client), _) => client.open(self.now),
+            (Who::Bridge(side), Some(bridge)) => bridge.open(self.now, *side),
+            _ => unreachable!(),
+        }
         self.run();
     }
 
     /// A client with these options, connected.
     pub(crate) fn join(&mut self, options: ClientOptions) -> usize {
-        let end = self.add(options);
+        self.join_to(0, options)
+    }
+
+    pub(crate) fn join_to(&mut self, core: usize, options: ClientOptions) -> usize {
+        let end = self.add_to(core, options);
         self.connect(end);
         assert_eq!(self.client(end).state(), State::Online, "{:?}", self.ends[end].events);
         end
     }
 
     pub(crate) fn client(&mut self, end: usize) -> &mut Client {
-        &mut self.ends[end].client
+        match &mut self.ends[end].who {
+            Who::Client(client) => client,
+            Who::Bridge(_) => panic!("that is the bridge"),
+        }
+    }
+
+    pub(crate) fn bridge(&mut self) -> &mut Bridge {
+        self.bridge.as_mut().expect("there is a bridge")
     }
 
     pub(crate) fn subscribe(&mut self, end: usize, filter: &str, qos: QoS) {
@@ -123,7 +180,7 @@ impl World {
     /// Moves packets until none moves any more.
     pub(crate) fn run(&mut self) {
         for _ in 0..100_000 {
-            let mut moved = false;
+            let mut moved = self.run_bridge();
             for end in 0..self.ends.len() {
                 moved |= self.run_client(end);
             }
@@ -141,12 +198,21 @@ impl World {
     pub(crate) fn advance(&mut self, seconds: u64) {
         let goal = self.now + std::time::Duration::from_secs(seconds);
         loop {
-            let clients = self.ends.iter().filter_map(|end| end.client.poll_timeout());
+            let clients = self.ends.iter().filter_map(|end| match &end.who {
+                Who::Client(client) => client.poll_timeout(),
+                Who::Bridge(_) => None,
+            });
+            let clients = clients.chain(self.bridge.iter().filter_map(Bridge::poll_timeout));
             let next = clients.chain(self.cores.iter().filter_map(Core::poll_timeout)).min();
             self.now = next.filter(|&at| at <= goal).unwrap_or(goal).max(self.now);
             let now = self.now;
             for end in &mut self.ends {
-                end.client.handle_timeout(now);
+                if let Who::Client(client) = &mut end.who {
+                    client.handle_timeout(now);
+                }
+            }
+            if let Some(bridge) = &mut self.bridge {
+                bridge.handle_timeout(now);
             }
             for core in &mut self.cores {
                 core.handle_timeout(now);
@@ -200,7 +266,11 @@ impl World {
         let now = self.now;
         let it = &mut self.ends[end];
         let mut out = Vec::new();
-        let flow = it.client.poll_transmit(now, &mut out);
+        let flow = match (&mut it.who, &mut self.bridge) {
+            (Who::Client(client), _) => client.poll_transmit(now, &mut out),
+            (Who::Bridge(side), Some(bridge)) => bridge.poll_transmit(now, *side, &mut out),
+            _ => unreachable!(),
+        };
         let mut moved = it.take_events() || !out.is_empty();
         let mut rest = &out[..];
         while let Some((packet, after)) = split(rest) {
@@ -210,8 +280,8 @@ impl World {
             let arrives = it.passes(packet, true);
             if arrives {
                 it.input.extend_from_slice(packet);
-                let intake = self.cores[it.core].receive(now, key, &mut it.input);
-                assert_ne!(intake, Intake::Paused);
+                // Paused: until a verdict or a transmission makes it ready.
+                let _ = self.cores[it.core].receive(now, key, &mut it.input);
             }
             if self.ends[end].is_due() {
                 // What the client has given away is sent as far as it knows.
@@ -232,12 +302,18 @@ impl World {
 
     fn run_core(&mut self, core: usize) -> bool {
         let mut moved = false;
-        while self.cores[core].poll_event().is_some() {}
+        match &self.judge {
+            Some(judge) if core == 1 => judge(&mut self.cores[core], self.now),
+            _ => while self.cores[core].poll_event().is_some() {},
+        }
         while let Some(key) = self.cores[core].poll_abort() {
             moved |= self.close(core, key);
         }
         while let Some(key) = self.cores[core].poll_ready() {
             moved = true;
+            if let Some(end) = self.end_of(core, key) {
+                let _ = self.cores[core].receive(self.now, key, &mut self.ends[end].input);
+            }
             let mut out = Chunks::new();
             while self.cores[core].poll_transmit(self.now, key, &mut out) == Flow::More {}
             let is_closed = self.cores[core].poll_transmit(self.now, key, &mut out) == Flow::Close;
@@ -260,7 +336,11 @@ impl World {
                 return;
             }
             if it.passes(packet, false) {
-                it.client.receive(now, packet);
+                match (&mut it.who, &mut self.bridge) {
+                    (Who::Client(client), _) => client.receive(now, packet),
+                    (Who::Bridge(side), Some(bridge)) => bridge.receive(now, *side, packet),
+                    _ => unreachable!(),
+                }
                 it.take_events();
             }
             if it.is_due() {
@@ -288,17 +368,38 @@ impl World {
         if let Some(key) = it.link.take() {
             it.log.push("-- closed".to_owned());
             self.cores[it.core].close(self.now, key, CloseCause::Transport);
-            it.client.close(self.now);
+            match (&mut it.who, &mut self.bridge) {
+                (Who::Client(client), _) => client.close(self.now),
+                (Who::Bridge(side), Some(bridge)) => bridge.close(self.now, *side),
+                _ => unreachable!(),
+            }
             it.take_events();
         }
+    }
+
+    /// Opens the transports that the bridge asks for.
+    fn run_bridge(&mut self) -> bool {
+        let Some(event) = self.bridge.as_mut().and_then(Bridge::poll_event) else {
+            return false;
+        };
+        match event {
+            BridgeEvent::Open(Side::Local) => self.connect(0),
+            BridgeEvent::Open(Side::Remote) if self.reachable => self.connect(1),
+            BridgeEvent::Open(side) => {
+                let now = self.now;
+                self.bridge().close(now, side);
+            }
+            other => self.bridge_events.push(other),
+        }
+        true
     }
 }
 
 impl End {
     fn take_events(&mut self) -> bool {
         let before = self.events.len();
-        while let Some(event) = self.client.poll_event() {
-            self.events.push(event);
+        if let Who::Client(client) = &mut self.who {
+            self.events.extend(std::iter::from_fn(|| client.poll_event()));
         }
         self.events.len() > before
     }
@@ -330,6 +431,13 @@ impl End {
 pub(crate) fn message(topic: &str, qos: QoS, payload: &str) -> OutgoingMessage {
     let mut message = OutgoingMessage::new(topic, payload.as_bytes().to_vec()).expect("a topic");
     message.qos = qos;
+    message
+}
+
+/// A message to be published and retained.
+pub(crate) fn retained(topic: &str, payload: &str) -> OutgoingMessage {
+    let mut message = message(topic, QoS::AtLeastOnce, payload);
+    message.retain = true;
     message
 }
 

@@ -487,6 +487,8 @@ impl Line {
 
     fn record(&self, at: Duration, direction: Direction, bytes: &Bytes, fate: Option<String>) {
         let version = self.version;
+        // On a connection that is silent, or gone for one side, nothing arrives any more.
+        let fate = fate.or_else(|| self.lane_of(direction).is_dead.then(|| "lost".to_owned()));
         let fate: Option<Arc<str>> = fate.map(Into::into);
         self.net.transcript().add_packets(bytes, |packet| {
             let what = What::Packet { version, bytes: Bytes::copy_from_slice(packet) };
