@@ -5,6 +5,8 @@ const TABLE = 'tabs';
 const TAB = 'columba-tab';
 /** Milliseconds between saves while something happens, at the least; a save that takes long makes it longer. */
 const EVERY = 1000;
+/** How soon what somebody has set up is saved: a page that goes may not live to see its last save end. */
+const SOON = 100;
 const SHARE_OF_TIME = 40;
 /** Records of closed tabs that are kept. */
 const RECORDS = 8;
@@ -15,6 +17,7 @@ export class Store {
   #id = '';
   #dirty = false;
   #due = 0;
+  #soon;
   /** Counts up with each clear: what began to be saved before does not come back. */
   #age = 0;
 
@@ -49,13 +52,20 @@ export class Store {
 
   /** Saves from now on. */
   watch() {
-    for (const kind of ['packet', 'link', 'published', 'clients', 'client', 'publishers', 'plots', 'time', 'target', 'bridge']) {
-      this.#world.on(kind, () => (this.#dirty = true));
-    }
+    for (const kind of ['packet', 'link', 'published', 'client']) this.#world.on(kind, () => (this.#dirty = true));
+    for (const kind of ['clients', 'publishers', 'plots', 'time', 'target', 'bridge']) this.#world.on(kind, () => this.#saveSoon());
     setInterval(() => this.#dirty && performance.now() >= this.#due && this.save(), EVERY);
     addEventListener('pagehide', () => this.save());
     document.addEventListener('visibilitychange', () => document.hidden && this.save());
     this.#dirty = true;
+  }
+
+  #saveSoon() {
+    this.#dirty = true;
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      if (performance.now() >= this.#due) this.save();
+    }, SOON);
   }
 
   async save() {

@@ -18,8 +18,9 @@ mod flow;
 use crate::fault::RawFault;
 use crate::{events, fault, inspect, options, value};
 
-/// How much output one turn hands out, in bytes, before the page gets its turn.
-const TURN_BUDGET: usize = 1 << 20;
+/// How much output one turn hands out, in bytes, before it is looked at whether the page should have its turn: what clients do
+/// with it takes longer than to hand it out.
+const TURN_BUDGET: usize = 64 << 10;
 /// Events that wait to be taken; beyond, the core counts them as lost.
 const MAX_OUTPUTS: usize = 65_536;
 
