@@ -16,7 +16,7 @@ pub(crate) fn page(path: &str) -> Option<Page> {
         let (_, content_type, body) = FILES[index];
         return Some(Page::new(content_type, body));
     }
-    (FILES.is_empty() && path == "/").then(|| Page::new("text/plain; charset=utf-8", NONE))
+    (FILES.is_empty() && name == "index.html").then(|| Page::new("text/plain; charset=utf-8", NONE))
 }
 
 #[cfg(test)]
