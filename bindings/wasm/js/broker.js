@@ -16,6 +16,11 @@ const KIND_BITS = {
   published: 8, delivered: 16, dropped: 32,
 };
 const OTHER_KINDS = ['packet', 'link', 'error'];
+/**
+ * Input of one connection that is in the module before it is taken, in bytes. The rest waits outside: the module's memory never
+ * shrinks.
+ */
+const INSIDE = 256 << 10;
 /** How long the broker works before the page gets its turn, in milliseconds. */
 const SLICE = 8;
 const ADMINISTRATIVE_ACTION = 0x98;
@@ -210,7 +215,7 @@ export class Broker {
     this.#clock.stop();
     const raw = this.#raw;
     this.#raw = undefined;
-    for (const pipe of this.#pipes.values()) guarded(() => pipe.close(false));
+    for (const { ends } of this.#pipes.values()) guarded(() => ends.close(false));
     this.#pipes.clear();
     raw.free();
   }
@@ -223,24 +228,28 @@ export class Broker {
     const raw = this.#core();
     if (this.#isClosing) throw new Error('the broker is closed');
     const number = raw.open(this.#clock.now(), name, transport, address, isTrusted);
-    this.#pipes.set(number, ends);
+    const link = new Link(number, ends, this.#raw);
+    this.#pipes.set(number, link);
     this.#schedule();
     const isOpen = () => this.#raw !== undefined && this.#pipes.has(number);
     return {
       number,
       send: (bytes) => {
         if (!isOpen()) return;
-        this.#core().receive(number, bytes);
+        this.#core();
+        link.send(bytes);
         this.#activity += 1;
         this.#schedule();
       },
       close: () => {
         if (!isOpen()) return;
-        this.#core().ended(this.#clock.now(), number);
+        this.#core();
+        link.flush();
+        this.#raw.ended(this.#clock.now(), number);
         this.#pipes.delete(number);
         this.#schedule();
       },
-      buffered: () => (isOpen() ? this.#core().buffered(number) : 0),
+      buffered: () => (isOpen() ? link.buffered() : 0),
       block: (isBlocked) => {
         if (!isOpen()) return;
         this.#core().block(number, isBlocked);
@@ -248,7 +257,8 @@ export class Broker {
       },
       wantDrain: () => {
         if (!isOpen()) return;
-        this.#core().wantDrain(number);
+        this.#core();
+        link.wantDrain();
         this.#schedule();
       },
     };
@@ -319,14 +329,15 @@ export class Broker {
   #dispatch(output) {
     switch (output[0]) {
       case 0:
-        return this.#pipes.get(output[1])?.data(output[2]);
+        return this.#pipes.get(output[1])?.ends.data(output[2]);
       case 1: {
         const pipe = this.#pipes.get(output[1]);
         this.#pipes.delete(output[1]);
-        return pipe?.close(output[2]);
+        return pipe?.ends.close(output[2]);
       }
       case 2:
-        return this.#pipes.get(output[1])?.drained?.();
+        if (this.#pipes.get(output[1])?.drained()) this.#schedule();
+        return undefined;
       case 3:
         return this.#ask(output[1], output[2]);
       case 4:
@@ -379,6 +390,66 @@ export class Broker {
     } finally {
       this.#isInHook = false;
     }
+  }
+}
+
+/** One connection: what it has sent and the module has not, and who is told. */
+class Link {
+  #number;
+  #raw;
+  #waiting = [];
+  #waitingBytes = 0;
+  #wantsDrain = false;
+
+  constructor(number, ends, raw) {
+    this.#number = number;
+    this.ends = ends;
+    this.#raw = raw;
+  }
+
+  buffered() {
+    return this.#raw.buffered(this.#number) + this.#waitingBytes;
+  }
+
+  send(bytes) {
+    if (this.#waiting.length === 0 && this.#raw.buffered(this.#number) < INSIDE) {
+      this.#raw.receive(this.#number, bytes);
+      return;
+    }
+    if (this.#waiting.length === 0) this.#raw.wantDrain(this.#number);
+    // Whoever sent it may use its buffer again.
+    this.#waiting.push(bytes.slice());
+    this.#waitingBytes += bytes.length;
+  }
+
+  wantDrain() {
+    this.#wantsDrain = true;
+    if (this.#waiting.length === 0) this.#raw.wantDrain(this.#number);
+  }
+
+  /** The module has taken what it had. True if it has got more. */
+  drained() {
+    if (this.#waiting.length > 0) {
+      let count = 0;
+      for (let inside = 0; count < this.#waiting.length && inside < INSIDE; count += 1) {
+        inside += this.#waiting[count].length;
+        this.#raw.receive(this.#number, this.#waiting[count]);
+      }
+      for (const { length } of this.#waiting.splice(0, count)) this.#waitingBytes -= length;
+      if (this.#waiting.length > 0 || this.#wantsDrain) this.#raw.wantDrain(this.#number);
+      return true;
+    }
+    if (this.#wantsDrain) {
+      this.#wantsDrain = false;
+      this.ends.drained?.();
+    }
+    return false;
+  }
+
+  /** All that waits, before the end. */
+  flush() {
+    for (const bytes of this.#waiting.splice(0)) this.#raw.receive(this.#number, bytes);
+    this.#waitingBytes = 0;
   }
 }
 

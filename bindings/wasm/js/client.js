@@ -38,6 +38,7 @@ export class Client {
   #waiting = new Map();
   #connecting;
   #timer;
+  #timerAt = Infinity;
   #isFlushing = false;
   // Why the transport went, where that is known better than the protocol knows it.
   #words;
@@ -151,6 +152,7 @@ export class Client {
 
   #gone(reason) {
     this.#socket = undefined;
+    this.#disarm();
     this.#words = reason;
     this.#raw.closed(this.#now());
     this.#work();
@@ -181,16 +183,23 @@ export class Client {
     this.#arm();
   }
 
+  /** One timer that rings too early is left alone: to set it anew for each packet costs more than all the rest. */
   #arm() {
+    const deadline = this.#socket && this.#raw.deadline();
+    if (deadline === undefined || deadline >= this.#timerAt) return;
     this.#clock.clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const deadline = this.#raw.deadline();
-    if (deadline === undefined || !this.#socket) return;
+    this.#timerAt = deadline;
     this.#timer = this.#clock.setTimeout(() => {
+      this.#timerAt = Infinity;
       this.#raw.timeout(this.#now());
       this.#work();
     }, Math.max(0, deadline - this.#now()));
     this.#timer?.unref?.();
+  }
+
+  #disarm() {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timerAt = Infinity;
   }
 
   #tell([kind, ...values]) {
@@ -206,6 +215,7 @@ export class Client {
         this.#connecting = undefined;
         const socket = this.#socket;
         this.#socket = undefined;
+        this.#disarm();
         socket?.close();
         return this.#emit('disconnected', packet ? { reason, packet } : { reason });
       }

@@ -26,6 +26,8 @@ export class Clock {
   #timers = new Map();
   #lastTimer = 0;
   #alarm;
+  /** When it rings, on this clock. */
+  #alarmAt = Infinity;
   #broker;
 
   /** `broker`: `{ turn(), deadline(), isBusy() }`. */
@@ -47,6 +49,7 @@ export class Clock {
     if (!(rate >= 0 && rate < Infinity)) throw new RangeError('rate has to be a number that is not negative');
     this.#rebase();
     this.#rate = rate;
+    this.#disarm();
     this.arm();
   }
 
@@ -91,12 +94,15 @@ export class Clock {
     }
   }
 
-  /** Sets the one real timer for whatever is due next. */
+  /**
+   * Sees to it that the one real timer rings when the next thing is due. One that rings earlier is left alone: to set it costs more
+   * than to find nothing to do.
+   */
   arm() {
-    clearTimeout(this.#alarm);
-    this.#alarm = undefined;
     const next = this.#next();
-    if (next === undefined || this.#rate === 0) return;
+    if (next === undefined || this.#rate === 0 || next >= this.#alarmAt) return;
+    this.#disarm();
+    this.#alarmAt = next;
     const delay = Math.max(0, (next - this.now()) / this.#rate);
     this.#alarm = setTimeout(() => this.#ring(), Math.min(Math.ceil(delay), LONGEST));
     // A broker alone is no reason for a Node process to go on.
@@ -104,12 +110,19 @@ export class Clock {
   }
 
   stop() {
-    clearTimeout(this.#alarm);
+    this.#disarm();
     this.#timers.clear();
     this.#rate = 0;
   }
 
+  #disarm() {
+    clearTimeout(this.#alarm);
+    this.#alarm = undefined;
+    this.#alarmAt = Infinity;
+  }
+
   #ring() {
+    this.#disarm();
     this.fire();
     this.#broker.turn();
     this.arm();
@@ -124,6 +137,7 @@ export class Clock {
   }
 
   #moveTo(instant) {
+    this.#disarm();
     this.#rebase();
     this.#elapsed = Math.max(this.#elapsed, instant);
   }

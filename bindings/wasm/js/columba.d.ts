@@ -138,7 +138,7 @@ export class Broker {
    */
   serveSharedWorker(): void;
 
-  /** Publishes from within. Resolves with the reason code when the broker has taken the message. */
+  /** Publishes from within. Resolves with the reason code when the broker has taken the message; at QoS 0 when it is on its way. */
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<number>;
   /** Calls `listener` for each message that matches, retained ones first. */
   subscribe(filter: string, listener: (message: Message) => void, options?: SubscribeOptions): Subscription;

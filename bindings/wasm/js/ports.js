@@ -22,6 +22,8 @@ export function attachPort(broker, port, options) {
   const post = (message, transfer = []) => port.postMessage(message, transfer);
   const end = brokerEnd(broker, post, () => port.close(), { transport: 'port', ...options });
   port.onmessage = ({ data }) => end.take(data);
+  // Node and some browsers tell when the other side is gone.
+  port.addEventListener?.('close', () => end.take(null));
   port.start?.();
   return { number: end.number, close: () => end.close() };
 }

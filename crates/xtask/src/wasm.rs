@@ -37,13 +37,18 @@ pub(crate) fn package() -> Result<String, String> {
             .args(["run", "--quiet", "--package", "columba-bindgen", "--"])
             .args([&module, &folder.join("bindgen")]),
     )?;
+    let modules = folder.join("modules");
+    empty(&modules)?;
+    copy_all(&root().join("bindings/wasm/js"), &modules)?;
+    copy(&folder.join("bindgen/columba_wasm.js"), &modules.join("columba_wasm.js"))?;
     let package = folder.join("package");
     empty(&package)?;
-    copy_all(&root().join("bindings/wasm/js"), &package)?;
-    for file in ["columba_wasm.js", "columba_wasm_bg.wasm"] {
-        copy(&folder.join("bindgen").join(file), &package.join(file))?;
+    let whole = ["package.json", "README.md", "columba.d.ts", "node.d.ts"];
+    for file in whole {
+        copy(&modules.join(file), &package.join(file))?;
     }
-    common_js(&package)?;
+    copy(&folder.join("bindgen/columba_wasm_bg.wasm"), &package.join("columba_wasm_bg.wasm"))?;
+    bundle(&modules, &package)?;
     Ok(size)
 }
 
@@ -57,7 +62,7 @@ pub(crate) fn site() -> Result<String, String> {
     fs::create_dir_all(&package).map_err(|error| told(&package, &error))?;
     for entry in entries(&built().join("package"))? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with("node") && name != "package.json" {
+        if name.starts_with("columba") && !name.contains(".d.") {
             copy(&entry, &package.join(name))?;
         }
     }
@@ -203,16 +208,26 @@ fn rustc() -> Command {
     command
 }
 
-/// The same modules in one file for `require`.
-fn common_js(package: &Path) -> Result<(), String> {
+/// The modules in one file each for browsers, for Node, and for `require`: what is loaded one after the other takes longer to
+/// start. Names stay as they are, for who reads a stack trace.
+fn bundle(modules: &Path, package: &Path) -> Result<(), String> {
     let tools = root().join("bindings/wasm");
     install::node_packages(&tools, "esbuild")?;
-    let mut command = Command::new("node");
-    command.current_dir(&tools).args(["node_modules/esbuild/bin/esbuild", "--bundle", "--platform=node"]);
-    command.args(["--format=cjs", "--log-level=error", "--define:import.meta.url=\"\"", "--external:ws"]);
-    command.arg(format!("--outfile={}", package.join("node.cjs").display()));
-    command.arg(package.join("node.js"));
-    said(&mut command)?;
+    let targets: [(&str, &str, &[&str]); 3] = [
+        ("columba.js", "columba.js", &["--platform=browser", "--format=esm"]),
+        ("node.js", "node.js", &["--platform=node", "--format=esm"]),
+        ("node.js", "node.cjs", &["--platform=node", "--format=cjs", "--define:import.meta.url=\"\""]),
+    ];
+    for (from, to, options) in targets {
+        let mut command = Command::new("node");
+        command.current_dir(&tools).args(["node_modules/esbuild/bin/esbuild", "--bundle"]);
+        command.args(["--minify-whitespace", "--minify-syntax", "--log-level=error", "--external:ws"]);
+        command
+            .args(options)
+            .arg(format!("--outfile={}", package.join(to).display()))
+            .arg(modules.join(from));
+        said(&mut command)?;
+    }
     // TypeScript takes declarations for what is required from files of their own.
     for name in ["columba", "node"] {
         let from = package.join(name).with_extension("d.ts");

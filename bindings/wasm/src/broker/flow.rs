@@ -216,6 +216,8 @@ impl RawBroker {
         }
         let mut chunks = Chunks::new();
         let flow = self.core.0.poll_transmit(self.now, link.key, &mut chunks);
+        // What was in the way of the input may be gone with this; the core does not name the connection for it.
+        let may_resume = link.is_paused && !chunks.is_empty();
         while let Some(bytes) = chunks.take_chunk() {
             if let Some(line) = &mut link.line {
                 line.carry(now, Direction::ToClient, &bytes, Duration::ZERO);
@@ -228,8 +230,8 @@ impl RawBroker {
             self.poll_down(number);
         }
         match flow {
-            Flow::Idle => {}
-            Flow::More => self.mark_ready(number),
+            Flow::Idle if !may_resume => {}
+            Flow::Idle | Flow::More => self.mark_ready(number),
             Flow::Close => {
                 self.close_core(number, CloseCause::Asked);
                 self.end_down(number);

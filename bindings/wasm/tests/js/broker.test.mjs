@@ -322,6 +322,50 @@ test('a burst of a hundred thousand messages loses none', async (t) => {
   await until(() => came === 100_000, `all messages (${came} came)`);
 });
 
+test('twenty thousand acknowledgements at once hold nobody up', async (t) => {
+  for (const transport of ['memory', 'port']) {
+    const broker = started(t);
+    const { port1, port2 } = new MessageChannel();
+    if (transport === 'port') broker.attach(port1);
+    const socket = transport === 'port' ? connectPort(port2) : broker.connect();
+    await until(() => socket.readyState === 1, 'the opening');
+    let bytes = 0;
+    let last;
+    socket.onmessage = ({ data }) => {
+      bytes += data.byteLength;
+      last = new Uint8Array(data).slice(-2);
+    };
+    socket.send(encodePacket(4, { cmd: 'connect', clientId: transport, protocolVersion: 4, clean: true, keepalive: 0 }));
+    for (let id = 1; id <= 20_000; id += 1) {
+      socket.send(encodePacket(4, { cmd: 'publish', topic: 'a', payload: 'b', qos: 1, messageId: id }));
+    }
+    socket.send(encodePacket(4, { cmd: 'pingreq' }));
+    await until(() => bytes === 4 + 20_000 * 4 + 2, `all answers (${bytes} bytes came)`);
+    assert.deepEqual([...last], [0xd0, 0]);
+    assert.equal(broker.metrics().publishesRefused, 0);
+    socket.close();
+  }
+});
+
+test('a client that sends without end has it wait outside, and in order', async (t) => {
+  const broker = started(t);
+  const subscriber = await online(broker, { clientId: 'subscriber' });
+  const numbers = [];
+  subscriber.on('message', (message) => numbers.push(Number(message.text())));
+  await subscriber.subscribe('a');
+  const socket = broker.connect();
+  await until(() => socket.readyState === 1, 'the opening');
+  socket.send(encodePacket(4, { cmd: 'connect', clientId: 'sender', protocolVersion: 4, clean: true, keepalive: 0 }));
+  for (let n = 0; n < 60_000; n += 1) {
+    socket.send(encodePacket(4, { cmd: 'publish', topic: 'a', payload: String(n), qos: 0 }));
+  }
+  assert.ok(socket.bufferedAmount > 400_000, `${socket.bufferedAmount} bytes wait`);
+  // What it sent before it closed counts.
+  socket.close();
+  await until(() => numbers.length === 60_000, 'all messages');
+  assert.ok(numbers.every((number, n) => number === n));
+});
+
 test('options that make no sense say so', () => {
   assert.throws(() => new Broker({ maximumQos: 3 }), /maximumQos/);
   assert.throws(() => new Broker({ limits: { inflight: -1 } }), /inflight/);

@@ -13,8 +13,7 @@ import mqttPacket from 'mqtt-packet';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 const folder = process.env.COLUMBA_PACKAGE ?? join(root, 'target/wasm/package');
-const { initSync, decodePacket, encodePacket } = await import(pathToFileURL(join(folder, 'columba_wasm.js')));
-initSync({ module: readFileSync(join(folder, 'columba_wasm_bg.wasm')) });
+const { decodePacket, encodePacket } = await import(pathToFileURL(join(folder, 'node.js')));
 
 const vectors = printedVectors().trim().split('\n').map((line) => JSON.parse(line));
 const named = (name, version) => vectors.find((vector) => vector.name === name && vector.version === version);
