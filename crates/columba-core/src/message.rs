@@ -40,8 +40,14 @@ pub(crate) struct Message {
     properties_len: u32,
     /// As counted for every limit; stays when the bytes are gone.
     size: u32,
-    /// Topic, then forwarded properties, then the payload unless that is in `shared`.
+    /// Topic, then forwarded properties, then the payload unless that is shared.
     body: Box<[u8]>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few messages have; for the others it would be a third of their entry.
+#[derive(Debug, Default)]
+struct Rare {
     shared: Option<Bytes>,
     expiry: Option<(Time, TimerKey)>,
 }
@@ -99,6 +105,7 @@ impl Messages {
         self.bytes += new.size();
         let entry = self.store.vacant_entry();
         let id = entry.key() as MessageId;
+        let expiry = new.expires.map(|at| (at, timers.set(at, Due::Message(id))));
         entry.insert(Message {
             references: 1,
             pins: 0,
@@ -110,8 +117,7 @@ impl Messages {
             properties_len: new.forwarded.len() as u32,
             size: new.size() as u32,
             body: body.into_boxed_slice(),
-            shared,
-            expiry: new.expires.map(|at| (at, timers.set(at, Due::Message(id)))),
+            rare: (shared.is_some() || expiry.is_some()).then(|| Box::new(Rare { shared, expiry })),
         });
         id
     }
@@ -130,7 +136,7 @@ impl Messages {
         }
         let message = self.store.remove(id as usize);
         self.bytes -= message.held();
-        if let Some((_, timer)) = message.expiry.filter(|_| !message.expired) {
+        if let Some((_, timer)) = message.expiry().filter(|_| !message.expired) {
             timers.cancel(timer);
         }
         if self.store.is_empty() && self.store.capacity() > 1024 {
@@ -154,7 +160,8 @@ impl Messages {
 
     /// Gives an expiry to a message that was stored without.
     pub(crate) fn set_expiry(&mut self, id: MessageId, at: Time, timers: &mut Timers) {
-        self.store[id as usize].expiry = Some((at, timers.set(at, Due::Message(id))));
+        let expiry = Some((at, timers.set(at, Due::Message(id))));
+        self.store[id as usize].rare.get_or_insert_default().expiry = expiry;
     }
 
     pub(crate) fn set_retained(&mut self, id: MessageId, retained: bool) {
@@ -173,7 +180,7 @@ impl Messages {
     /// Copies a shared payload, so that it does not keep its buffer alive.
     pub(crate) fn unshare(&mut self, id: MessageId) {
         let message = &mut self.store[id as usize];
-        if let Some(shared) = &mut message.shared {
+        if let Some(Rare { shared: Some(shared), .. }) = message.rare.as_deref_mut() {
             *shared = Bytes::copy_from_slice(shared);
         }
     }
@@ -191,15 +198,15 @@ impl Message {
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        match &self.shared {
+        match self.shared() {
             Some(shared) => shared,
             None => &self.body[usize::from(self.topic_len) + self.properties_len as usize..],
         }
     }
 
     /// The payload, if it is to be linked rather than copied.
-    pub(crate) const fn shared(&self) -> Option<&Bytes> {
-        self.shared.as_ref()
+    pub(crate) fn shared(&self) -> Option<&Bytes> {
+        self.rare.as_ref()?.shared.as_ref()
     }
 
     /// Its size as counted for every limit.
@@ -209,7 +216,7 @@ impl Message {
 
     /// Size of what is still there.
     fn held(&self) -> usize {
-        self.body.len() + self.shared.as_ref().map_or(0, Bytes::len) + MESSAGE_OVERHEAD
+        self.body.len() + self.shared().map_or(0, Bytes::len) + MESSAGE_OVERHEAD
     }
 
     /// Expired and not to be sent any more, unless it has been sent before.
@@ -219,12 +226,16 @@ impl Message {
 
     /// When it expires.
     pub(crate) fn expires(&self) -> Option<Time> {
-        self.expiry.map(|(at, _)| at)
+        self.expiry().map(|(at, _)| at)
+    }
+
+    fn expiry(&self) -> Option<(Time, TimerKey)> {
+        self.rare.as_ref()?.expiry
     }
 
     /// Seconds that remain until it expires, rounded up [MQTT-3.3.2-6].
     pub(crate) fn remaining_expiry(&self, now: Time) -> Option<u32> {
-        let (at, _) = self.expiry?;
+        let (at, _) = self.expiry()?;
         Some(u32::try_from(at.since(now).as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 
@@ -232,7 +243,9 @@ impl Message {
     fn empty(&mut self) -> usize {
         let before = self.held();
         self.body = self.body[..usize::from(self.topic_len)].into();
-        self.shared = None;
+        if let Some(rare) = &mut self.rare {
+            rare.shared = None;
+        }
         self.properties_len = 0;
         before - self.held()
     }

@@ -3,6 +3,7 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
 /// A level's number.
@@ -18,7 +19,8 @@ pub(crate) struct Symbols {
 
 #[derive(Debug)]
 struct Entry {
-    text: Box<str>,
+    /// UTF-8. Most levels are short enough to need no memory of their own.
+    text: SmallVec<[u8; 16]>,
     references: u32,
 }
 
@@ -29,14 +31,15 @@ impl Symbols {
     }
 
     pub(crate) fn get(&self, text: &str) -> Option<Symbol> {
-        let found = self
-            .table
-            .find(self.hasher.hash_one(text), |&number| &*self.entries[number as usize].text == text);
+        let found = self.table.find(self.hasher.hash_one(text.as_bytes()), |&number| {
+            *self.entries[number as usize].text == *text.as_bytes()
+        });
         found.map(|&number| Symbol(number))
     }
 
     pub(crate) fn text(&self, symbol: Symbol) -> &str {
-        &self.entries[symbol.0 as usize].text
+        // It came as text.
+        std::str::from_utf8(&self.entries[symbol.0 as usize].text).unwrap_or_default()
     }
 
     /// The number of `text`, new if need be, with one more reference.
@@ -45,9 +48,11 @@ impl Symbols {
             self.entries[symbol.0 as usize].references += 1;
             return symbol;
         }
-        let number = self.entries.insert(Entry { text: text.into(), references: 1 }) as u32;
+        let number =
+            self.entries.insert(Entry { text: SmallVec::from_slice(text.as_bytes()), references: 1 }) as u32;
         let Self { entries, table, hasher } = self;
-        table.insert_unique(hasher.hash_one(text), number, |&n| hasher.hash_one(&*entries[n as usize].text));
+        let rehash = |&n: &u32| hasher.hash_one(&*entries[n as usize].text);
+        table.insert_unique(hasher.hash_one(text.as_bytes()), number, rehash);
         Symbol(number)
     }
 
