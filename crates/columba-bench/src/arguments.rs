@@ -211,7 +211,9 @@ impl Options {
         // The colons of an IPv6 address are inside brackets.
         let colon = authority.rfind(':').filter(|&at| !authority[at..].contains(']'));
         let (host, port) = match colon {
-            Some(at) => (&authority[..at], authority[at + 1..].parse().map_err(|_| format!("{url:?} has no port"))?),
+            Some(at) => {
+                (&authority[..at], authority[at + 1..].parse().map_err(|_| format!("{url:?} has no port"))?)
+            }
             None => (authority, default),
         };
         if host.is_empty() {
@@ -258,7 +260,9 @@ impl Options {
             return Err("--seconds and --rate: more than 0".into());
         }
         if self.threads > 1 && self.scenario == Scenario::Shared && self.threads > self.pubs + 1 {
-            return Err("--threads: shared has one for the subscribers and one for each publisher at most".into());
+            return Err(
+                "--threads: shared has one for the subscribers and one for each publisher at most".into()
+            );
         }
         if self.threads > self.pubs && self.scenario != Scenario::Shared {
             return Err("--threads: not more than publishers".into());
@@ -398,7 +402,11 @@ mod tests {
             ("mqtt://[::1]", "::1", 1883, None),
         ] {
             let options = options(&format!("p2p --url {url}"));
-            assert_eq!((options.host.as_str(), options.port, options.path.as_deref()), (host, port, path), "{url}");
+            assert_eq!(
+                (options.host.as_str(), options.port, options.path.as_deref()),
+                (host, port, path),
+                "{url}"
+            );
         }
     }
 

@@ -198,7 +198,8 @@ mod tests {
         }
         let header = FixedHeader::read(&packet, packet.len()).unwrap().unwrap();
         assert_eq!(header.total(), packet.len());
-        let Ok(Packet::Publish(publish)) = Packet::decode(header, &packet[header.len..], shape.version) else {
+        let Ok(Packet::Publish(publish)) = Packet::decode(header, &packet[header.len..], shape.version)
+        else {
             panic!("{shape:?}: no PUBLISH");
         };
         assert_eq!((publish.qos, publish.retain, publish.packet_id), (shape.qos, shape.retain, id));

@@ -217,7 +217,8 @@ impl Flow {
         let sent = written.div_ceil(batch.packet_len());
         link.put_framed(&bytes[written..sent * batch.packet_len()]);
         if is_acknowledged {
-            let awaited = if batch.shape().qos == QoS::AtLeastOnce { PacketType::PubAck } else { PacketType::PubRec };
+            let awaited =
+                if batch.shape().qos == QoS::AtLeastOnce { PacketType::PubAck } else { PacketType::PubRec };
             publisher.window.take(sent, awaited);
             self.unanswered += sent as u64;
         }
@@ -244,16 +245,13 @@ impl Flow {
     /// A PUBLISH for a subscriber. Its stamp says all that is checked of every message, so its topic and properties are
     /// stepped over; now and then one is decoded in full, to hold the broker to the format.
     #[inline]
-    fn deliver(
-        &mut self,
-        link: &mut Link,
-        header: FixedHeader,
-        body: &[u8],
-        now: u64,
-    ) -> Result<(), String> {
-        let Who::Subscriber(subscriber) = link.who else { return Err("a PUBLISH to who has not subscribed".into()) };
+    fn deliver(&mut self, link: &mut Link, header: FixedHeader, body: &[u8], now: u64) -> Result<(), String> {
+        let Who::Subscriber(subscriber) = link.who else {
+            return Err("a PUBLISH to who has not subscribed".into());
+        };
         if self.ledger.delivered.is_multiple_of(INSPECTED) {
-            Packet::decode(header, body, self.version).map_err(|error| format!("a broken PUBLISH: {error}"))?;
+            Packet::decode(header, body, self.version)
+                .map_err(|error| format!("a broken PUBLISH: {error}"))?;
         }
         let qos = (header.flags >> 1) & 0b11;
         let (id, payload) = split(body, qos, self.version).ok_or("a PUBLISH that is cut off")?;
@@ -309,7 +307,9 @@ impl Flow {
         now: u64,
     ) -> Result<(), String> {
         let name = header.packet_type.name();
-        let Who::Publisher(index) = link.who else { return Err(format!("a {name} to who has not published")) };
+        let Who::Publisher(index) = link.who else {
+            return Err(format!("a {name} to who has not published"));
+        };
         let (id, is_refused) = match *body {
             [high, low] => (u16::from_be_bytes([high, low]), false),
             [high, low, reason, ..] => (u16::from_be_bytes([high, low]), reason >= 0x80),
@@ -390,12 +390,15 @@ impl Handler for Flow {
     fn packet(&mut self, link: &mut Link, header: FixedHeader, body: &[u8], now: u64) -> Result<(), String> {
         match header.packet_type {
             PacketType::Publish => self.deliver(link, header, body, now),
-            PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => self.answered(link, header, body, now),
+            PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
+                self.answered(link, header, body, now)
+            }
             PacketType::PubRel => {
                 let (Who::Subscriber(subscriber), [high, low, ..]) = (link.who, body) else {
                     return Err("a broken PUBREL".into());
                 };
-                let id = PacketId::new(u16::from_be_bytes([*high, *low])).ok_or("a PUBREL without identifier")?;
+                let id =
+                    PacketId::new(u16::from_be_bytes([*high, *low])).ok_or("a PUBREL without identifier")?;
                 let (word, bit) = place(id);
                 unreleased_of(&mut self.unreleased, subscriber)[word] &= !bit;
                 link.acknowledge(PacketType::PubComp, id);
@@ -449,7 +452,10 @@ impl Lanes {
 
 impl Window {
     fn new(size: u16) -> Self {
-        Self { free: (1..=size).filter_map(PacketId::new).collect(), awaited: vec![None; usize::from(size) + 1] }
+        Self {
+            free: (1..=size).filter_map(PacketId::new).collect(),
+            awaited: vec![None; usize::from(size) + 1],
+        }
     }
 
     fn take(&mut self, count: usize, awaited: PacketType) {

@@ -224,7 +224,8 @@ impl Course<'_> {
             for _ in 0..flow.ready.len().min(TURN) {
                 let Some(index) = flow.next_ready() else { break };
                 let fan = flow.publishers[index].fan();
-                let (sent, can_more) = flow.send(&mut worker.net, batch, index, room.div_ceil(fan), Time::Now(now));
+                let (sent, can_more) =
+                    flow.send(&mut worker.net, batch, index, room.div_ceil(fan), Time::Now(now));
                 if can_more {
                     flow.make_ready(index);
                 }

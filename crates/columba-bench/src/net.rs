@@ -299,7 +299,6 @@ impl Net {
 }
 
 impl Link {
-
     /// Whether what is written now goes to the socket at once.
     pub(crate) fn is_clear(&self) -> bool {
         self.is_writable && self.out.is_empty() && self.stage == Stage::Open

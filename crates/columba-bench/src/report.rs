@@ -64,7 +64,10 @@ impl Report {
         };
         let widths: Vec<_> = (0..columns)
             .map(|column| {
-                (width(column, |figure| figure.number().len()), width(column, |figure| figure.unit.len()))
+                (
+                    width(column, |figure| figure.number().len()),
+                    width(column, |figure| figure.unit.chars().count()),
+                )
             })
             .collect();
         for (label, figures) in self.rows.iter().filter(|(_, figures)| !figures.is_empty()) {

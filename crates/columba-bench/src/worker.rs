@@ -233,7 +233,9 @@ impl<'c> Worker<'c> {
     /// This instant.
     pub(crate) fn edge(&self) -> Result<Edge, String> {
         let broker = match self.options().pid {
-            Some(pid) => Some(usage::sample(pid).ok_or_else(|| format!("there is no process {pid} to read from /proc"))?),
+            Some(pid) => Some(
+                usage::sample(pid).ok_or_else(|| format!("there is no process {pid} to read from /proc"))?,
+            ),
             None => None,
         };
         let own = usage::sample(std::process::id());

@@ -35,7 +35,11 @@ pub(crate) fn request(host: &str, path: &str) -> Vec<u8> {
 /// The server does not want to.
 pub(crate) fn read_answer(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if bytes.len() > MAX_ANSWER { Err("a WebSocket answer without end".into()) } else { Ok(None) };
+        return if bytes.len() > MAX_ANSWER {
+            Err("a WebSocket answer without end".into())
+        } else {
+            Ok(None)
+        };
     };
     let text = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = text.lines();

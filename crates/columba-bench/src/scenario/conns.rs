@@ -27,10 +27,12 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
 
     let mut report = report(crew, &format!("{} idle connections", grouped(&count.to_string())));
     report.field("conns", count.to_string());
-    report
-        .row("opened")
-        .add("connects_per_s", count as f64 / seconds(&before, &connected), 0, "/s")
-        .add("connect_cpu_us", each(&before, &connected, count), 1, "µs/connection");
+    report.row("opened").add("connects_per_s", count as f64 / seconds(&before, &connected), 0, "/s").add(
+        "connect_cpu_us",
+        each(&before, &connected, count),
+        1,
+        "µs/connection",
+    );
     let names =
         ["handshake_p50_us", "handshake_p90_us", "handshake_p99_us", "handshake_p999_us", "handshake_max_us"];
     add_percentiles(&mut report, "handshake", names, &flow.handshakes);

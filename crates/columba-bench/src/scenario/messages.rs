@@ -34,11 +34,15 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
     let shares: Vec<Result<Share, String>> = thread::scope(|scope| {
         let others: Vec<_> = (1..crew.len()).map(|number| scope.spawn(move || share(crew, number))).collect();
         let first = share(crew, 0);
-        let others = others.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".into())));
+        let others = others
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".into())));
         std::iter::once(first).chain(others).collect()
     });
     // Threads that only gave up because another one did say nothing.
-    if let Some(reason) = shares.iter().filter_map(|share| share.as_ref().err()).find(|reason| !reason.is_empty()) {
+    if let Some(reason) =
+        shares.iter().filter_map(|share| share.as_ref().err()).find(|reason| !reason.is_empty())
+    {
         return Err(reason.clone());
     }
     let shares: Vec<_> = shares.into_iter().flatten().collect();

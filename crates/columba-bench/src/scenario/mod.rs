@@ -109,7 +109,8 @@ fn each(before: &Edge, after: &Edge, count: u64) -> f64 {
 
 /// Bytes that the broker has grown by for one of `count` things.
 fn bytes_each(before: &Edge, after: &Edge, count: u64) -> f64 {
-    let grown = before.broker.zip(after.broker).map(|(before, after)| after.memory as f64 - before.memory as f64);
+    let grown =
+        before.broker.zip(after.broker).map(|(before, after)| after.memory as f64 - before.memory as f64);
     grown.map_or(f64::NAN, |grown| grown / count as f64)
 }
 
@@ -126,16 +127,20 @@ fn add_usage(
     let broker = share(broker_seconds(before, after));
     let own = before.own.zip(after.own).map(|(before, after)| after.cpu - before.cpu);
     let own = share(own);
-    report
-        .row("broker")
-        .add(name, each(before, after, count), 3, unit)
-        .add("broker_cpu_percent", broker, 1, "% of a CPU");
+    report.row("broker").add(name, each(before, after, count), 3, unit).add(
+        "broker_cpu_percent",
+        broker,
+        1,
+        "% of a CPU",
+    );
     if let Some(Sample { memory, peak, .. }) = after.broker {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        report
-            .row("memory")
-            .add("memory_mb", megabytes(memory), 1, "MB")
-            .add("memory_peak_mb", megabytes(peak), 1, "MB at most");
+        report.row("memory").add("memory_mb", megabytes(memory), 1, "MB").add(
+            "memory_peak_mb",
+            megabytes(peak),
+            1,
+            "MB at most",
+        );
     }
     report.row("generator").add("generator_cpu_percent", own, 1, "% of a CPU");
     if own > 90.0 && broker < 90.0 {
@@ -227,10 +232,12 @@ fn add_deliveries(report: &mut Report, options: &Options, span: &Span) {
     let published = after.totals.published - before.totals.published;
     let seconds = seconds(before, after);
     let rate = delivered as f64 / seconds;
-    report
-        .row("published")
-        .count("published", published, "messages")
-        .add("published_per_s", published as f64 / seconds, 0, "/s");
+    report.row("published").count("published", published, "messages").add(
+        "published_per_s",
+        published as f64 / seconds,
+        0,
+        "/s",
+    );
     report
         .row("delivered")
         .count("delivered", delivered, "messages")

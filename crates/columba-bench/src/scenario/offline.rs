@@ -28,7 +28,8 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
     leave_one(&mut worker, &mut flow, link)?;
 
     flow.receive_maximum = u16::MAX;
-    let clients: Vec<_> = (0..options.pubs).map(|number| worker.client(Who::Publisher(number as u32))).collect();
+    let clients: Vec<_> =
+        (0..options.pubs).map(|number| worker.client(Who::Publisher(number as u32))).collect();
     let links = worker.connect(&mut flow, clients)?;
     let topics: Vec<_> = (0..options.pubs).map(|number| worker.topic(number)).collect();
     let mut batch = Batch::new(worker.shape(), topics);
@@ -61,10 +62,12 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
         .add("queue_cpu_us_per_message", each(&before, &queued, count), 3, "µs/message")
         .add("bytes_per_message", bytes_each(&before, &settled, count), 0, "bytes/message");
     let delivered = flow.ledger.delivered;
-    report
-        .row("drained")
-        .add("drain_per_s", delivered as f64 / seconds(&settled, &drained), 0, "/s")
-        .add("drain_cpu_us_per_message", each(&settled, &drained, delivered), 3, "µs/message");
+    report.row("drained").add("drain_per_s", delivered as f64 / seconds(&settled, &drained), 0, "/s").add(
+        "drain_cpu_us_per_message",
+        each(&settled, &drained, delivered),
+        3,
+        "µs/message",
+    );
     add_usage(&mut report, &before, &drained, 0, "", "");
     Findings::of(&flow, options.pubs).put(&mut report, options.qos);
     if !was_present && options.version > columba_codec::Version::V3_1 {

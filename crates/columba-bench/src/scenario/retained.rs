@@ -23,7 +23,8 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
     let share = options.count.unwrap_or(1).div_ceil(options.pubs as u64);
     let count = share * options.pubs as u64;
     let mut flow = worker.flow(Ledger::each([]));
-    let clients: Vec<_> = (0..options.pubs).map(|number| worker.client(Who::Publisher(number as u32))).collect();
+    let clients: Vec<_> =
+        (0..options.pubs).map(|number| worker.client(Who::Publisher(number as u32))).collect();
     let links = worker.connect(&mut flow, clients)?;
     let topics: Vec<_> = (0..count as usize).map(|number| worker.topic(number)).collect();
     let mut batch = Batch::new(Shape { retain: true, ..worker.shape() }, topics.iter().cloned());
@@ -57,10 +58,12 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
         .add("bytes_per_message", bytes_each(&before, &settled, count), 0, "bytes/message");
     let time = replays.iter().map(|(before, after)| seconds(before, after)).fold(f64::INFINITY, f64::min);
     let cpu = replays.iter().map(|(before, after)| each(before, after, count)).fold(f64::NAN, f64::min);
-    report
-        .row("replayed")
-        .add("replay_per_s", count as f64 / time, 0, "/s")
-        .add("replay_cpu_us_per_message", cpu, 3, "µs/message");
+    report.row("replayed").add("replay_per_s", count as f64 / time, 0, "/s").add(
+        "replay_cpu_us_per_message",
+        cpu,
+        3,
+        "µs/message",
+    );
     let (first, last) = (before, replays.last().map_or(after, |(_, after)| *after));
     add_usage(&mut report, &first, &last, 0, "", "");
     findings.put(&mut report, options.qos);

@@ -112,7 +112,8 @@ mod tests {
     fn strides_come_by_all() {
         for count in [1, 2, 3, 10, 97, 100, 20_000] {
             let stride = u64::from(stride(count));
-            let mut seen: Vec<_> = (0..u64::from(count)).map(|turn| turn * stride % u64::from(count)).collect();
+            let mut seen: Vec<_> =
+                (0..u64::from(count)).map(|turn| turn * stride % u64::from(count)).collect();
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), count as usize, "{count} in steps of {stride}");
