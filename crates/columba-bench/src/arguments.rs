@@ -219,7 +219,7 @@ impl Options {
         if host.is_empty() {
             return Err(format!("{url:?} has no host"));
         }
-        self.host = host.trim_matches(['[', ']']).to_owned();
+        host.trim_matches(['[', ']']).clone_into(&mut self.host);
         self.port = port;
         let path = if path.is_empty() { "/" } else { path };
         self.path = (scheme == "ws").then(|| path.to_owned());

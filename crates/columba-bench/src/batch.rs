@@ -109,7 +109,7 @@ impl Batch {
             debug_assert!(head_len == 0 || head_len == heads.len() - begin, "topics are of one length");
             head_len = heads.len() - begin;
         }
-        let properties = if shape.version == Version::V5 { 1 } else { 0 };
+        let properties = usize::from(shape.version == Version::V5);
         let packet_len = head_len + shape.payload;
         let count = (WRITE / packet_len).max(1);
         let mut packet = heads[..head_len].to_vec();

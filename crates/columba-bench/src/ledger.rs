@@ -66,6 +66,11 @@ impl Ledger {
         ledger
     }
 
+    /// One subscriber.
+    pub(crate) fn one(lanes: Range<u32>) -> Self {
+        Self::each(std::iter::once(lanes))
+    }
+
     /// One of the subscribers gets each message of lanes `0..lanes`.
     pub(crate) fn shared(subscribers: usize, lanes: u32) -> Self {
         let mut ledger = Self::each((0..subscribers).map(|_| 0..lanes));
@@ -198,7 +203,9 @@ mod tests {
     }
 
     fn take_all(ledger: &mut Ledger, subscriber: u32, lane: u32, numbers: &[u64]) {
-        numbers.iter().for_each(|&number| ledger.take(subscriber, lane, number));
+        for &number in numbers {
+            ledger.take(subscriber, lane, number);
+        }
     }
 
     #[test]
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_lost_until_it_is_filled() {
-        let mut ledger = Ledger::each([0..1]);
+        let mut ledger = Ledger::one(0..1);
         take_all(&mut ledger, 0, 0, &[0, 1, 6]);
         assert_eq!((ledger.missing, ledger.settled()), (4, 7));
         assert_eq!(ledger.lost(&[7]), 4);
@@ -260,7 +267,7 @@ mod tests {
 
     #[test]
     fn many_gaps_are_bounded() {
-        let mut ledger = Ledger::each([0..1]);
+        let mut ledger = Ledger::one(0..1);
         (0..2 * GAPS as u64).for_each(|number| ledger.take(0, 0, 2 * number + 1));
         assert_eq!(ledger.gaps[&0].len(), GAPS);
         assert_eq!(ledger.missing, 2 * GAPS as u64);

@@ -14,7 +14,7 @@ use crate::worker::{Edge, MILLISECOND, PATIENCE, Worker};
 /// Nanoseconds without a delivery after which missing QoS 0 messages are taken for lost.
 const STALL: u64 = 300 * MILLISECOND;
 /// After the end of publishing, so long without a delivery means that no more come.
-const SILENCE: u64 = 2_000 * MILLISECOND;
+const SILENCE: u64 = 4_000 * MILLISECOND;
 /// Publishers that write before the sockets are looked at again.
 const TURN: usize = 16;
 /// Bytes that may be waiting in the broker, headers of packets included.
@@ -210,6 +210,10 @@ impl Course<'_> {
     fn publish(&mut self, worker: &mut Worker<'_>, flow: &mut Flow, batch: &mut Batch) -> u64 {
         if self.stage == Stage::Draining && self.plan.length.is_some() {
             return MILLISECOND;
+        }
+        let early = self.begin.saturating_sub(worker.net.now());
+        if early > 0 {
+            return early;
         }
         let outstanding = worker.crew.outstanding();
         if self.is_throttled && outstanding <= self.plan.lag / 4 * 3 {

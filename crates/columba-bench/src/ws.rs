@@ -11,6 +11,9 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 const MASKED: u8 = 0x80;
+/// In place of a length: it follows in two bytes, or in eight.
+const LONG: u8 = 0x7E;
+const LONGEST: u8 = 0x7F;
 /// Of a control frame.
 const MAX_CONTROL: u64 = 125;
 /// An answer to the request that is longer is none.
@@ -86,11 +89,11 @@ fn header_of(opcode: u8, len: usize, out: &mut Vec<u8>) {
     match len {
         0..=125 => out.push(MASKED | len as u8),
         126..=0xFFFF => {
-            out.push(MASKED | 126);
+            out.push(MASKED | LONG);
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
         _ => {
-            out.push(MASKED | 127);
+            out.push(MASKED | LONGEST);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
@@ -144,8 +147,8 @@ impl Unwrapper {
     fn begin(&mut self, answers: &mut Vec<u8>) -> Result<(), String> {
         let [first, second, ..] = self.head;
         let (len_bytes, short) = match second & !MASKED {
-            126 => (2, 0),
-            127 => (8, 0),
+            LONG => (2, 0),
+            LONGEST => (8, 0),
             short => (0, u64::from(short)),
         };
         if self.head_len < 2 || self.head_len < 2 + len_bytes {
@@ -254,6 +257,6 @@ mod tests {
         assert!(read_answer(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap_err().contains("404"));
         assert!(read_answer(answer.replace("mqtt", "wamp").as_bytes()).unwrap_err().contains("mqtt"));
         assert!(read_answer(answer.replace("jeS", "xeS").as_bytes()).unwrap_err().contains("another"));
-        assert!(read_answer(&[b'a'; MAX_ANSWER + 1]).is_err());
+        assert!(read_answer(&vec![b'a'; MAX_ANSWER + 1]).is_err());
     }
 }

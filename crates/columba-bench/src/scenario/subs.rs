@@ -21,7 +21,7 @@ pub(super) fn run(crew: &Crew) -> Result<Report, String> {
     let mut worker = Worker::new(crew, 0)?;
     let options = &crew.options;
     let count = options.subs;
-    let mut flow = worker.flow(Ledger::each([0..count as u32]));
+    let mut flow = worker.flow(Ledger::one(0..count as u32));
     let client = worker.client(Who::Subscriber(0));
     let link = worker.connect(&mut flow, [client])?[0];
     let prefix = worker.prefix();
