@@ -305,9 +305,12 @@ impl Bench {
                 command
             }
             Kind::Mosquitto => {
-                let protocol = if is_ws { "protocol websockets\n" } else { "" };
                 let path = self.folder.join("mosquitto.conf");
-                let text = format!("listener {port} 127.0.0.1\n{protocol}{MOSQUITTO_CONF}");
+                let mut text = format!("{MOSQUITTO_CONF}listener {port} 127.0.0.1\n");
+                if is_ws {
+                    // It does not start without a TCP listener.
+                    text += &format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()?);
+                }
                 fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
                 let mut command = self.pinned(Path::new("/usr/sbin/mosquitto"), "0");
                 command.arg("-c").arg(&path);

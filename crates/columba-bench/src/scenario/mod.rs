@@ -34,7 +34,9 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
     let clients = match options.scenario {
         Scenario::Conns => options.conns,
         Scenario::Storm => options.parallel,
-        _ => options.pubs + options.subs,
+        // One of each, however many subscriptions the subscriber has.
+        Scenario::Subs => 2,
+        _ => options.pubs + options.subs(),
     };
     let wanted = clients as u64 + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(wanted).unwrap_or(u64::MAX);
