@@ -306,11 +306,13 @@ impl Bench {
             }
             Kind::Mosquitto => {
                 let path = self.folder.join("mosquitto.conf");
-                let mut text = format!("{MOSQUITTO_CONF}listener {port} 127.0.0.1\n");
-                if is_ws {
-                    // It does not start without a TCP listener.
-                    text += &format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()?);
-                }
+                // It does not serve WebSocket without a TCP listener.
+                let ws = if is_ws {
+                    format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()?)
+                } else {
+                    String::new()
+                };
+                let text = format!("{MOSQUITTO_CONF}listener {port} 127.0.0.1\n{ws}");
                 fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
                 let mut command = self.pinned(Path::new("/usr/sbin/mosquitto"), "0");
                 command.arg("-c").arg(&path);

@@ -109,11 +109,12 @@ fn each(before: &Edge, after: &Edge, count: u64) -> f64 {
     broker_seconds(before, after).filter(|_| count > 0).map_or(f64::NAN, |cpu| cpu * 1e6 / count as f64)
 }
 
-/// Bytes that the broker has grown by for one of `count` things.
+/// Bytes that the broker has grown by for one of `count` things; no number if it has not, because it had room left from
+/// earlier ones.
 fn bytes_each(before: &Edge, after: &Edge, count: u64) -> f64 {
     let grown =
-        before.broker.zip(after.broker).map(|(before, after)| after.memory as f64 - before.memory as f64);
-    grown.map_or(f64::NAN, |grown| grown / count as f64)
+        before.broker.zip(after.broker).and_then(|(before, after)| after.memory.checked_sub(before.memory));
+    grown.map_or(f64::NAN, |grown| grown as f64 / count as f64)
 }
 
 /// Rows for what broker and generator have used between two instants. `what` is what the broker's time is divided by.
