@@ -4,12 +4,16 @@
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use columba::{Broker, Metrics};
 use columba_net::{TcpListener, WsListener};
 use columba_testkit::codec::{Packet, PacketType, Publish};
 use columba_testkit::{Fault, TestBroker, on};
 use tokio::sync::oneshot;
+
+/// More than any broker needs to see that its clients are gone.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A broker with a TCP and a WebSocket port that the system picks, on a thread of its own.
 struct Server {
@@ -40,7 +44,15 @@ impl Server {
                 broker.serve(tcp).unwrap();
                 broker.serve(WsListener::new(ws)).unwrap();
                 let _ = stopped.await;
-                broker.metrics().await.unwrap()
+                // The command's last connections are closed, which the broker has to notice yet.
+                let deadline = Instant::now() + DEADLINE;
+                loop {
+                    let metrics = broker.metrics().await.unwrap();
+                    if metrics.connections == 0 || Instant::now() > deadline {
+                        return metrics;
+                    }
+                    tokio::task::yield_now().await;
+                }
             })
         });
         let (tcp, ws) = ports.recv().unwrap();
