@@ -14,6 +14,8 @@ pub(crate) struct Crew {
     pub(crate) run: u32,
     pub(crate) epoch: Instant,
     arrived: AtomicUsize,
+    /// Threads that publish no more.
+    finished: AtomicUsize,
     begin: AtomicU64,
     has_failed: AtomicBool,
     tallies: Vec<Tally>,
@@ -49,6 +51,7 @@ impl Crew {
             run: run & 0x00FF_FFFF,
             epoch: Instant::now(),
             arrived: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
             begin: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
             tallies,
@@ -68,6 +71,16 @@ impl Crew {
     /// Whether all threads have come to this many meetings.
     pub(crate) fn has_met(&self, meetings: usize) -> bool {
         self.arrived.load(Ordering::SeqCst) >= meetings * self.len()
+    }
+
+    /// A thread publishes no more, and has posted all that it has published.
+    pub(crate) fn finish(&self) {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether no thread publishes any more. Only then the totals say what is outstanding.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst) == self.len()
     }
 
     pub(crate) fn give_up(&self) {

@@ -101,6 +101,8 @@ pub(crate) fn run(
     plan: &Plan,
 ) -> Result<Span, String> {
     worker.meet(flow)?;
+    // Without a warm-up the measured part begins with the first message of all threads, so before there is any.
+    let start = worker.edge()?;
     if worker.number == 0 {
         worker.crew.set_begin(worker.net.now() + MILLISECOND);
     }
@@ -114,8 +116,8 @@ pub(crate) fn run(
     let mut course = Course {
         plan,
         begin,
-        stage: Stage::WarmingUp,
-        before: None,
+        stage: if plan.warmup == 0 { Stage::Measuring } else { Stage::WarmingUp },
+        before: (plan.warmup == 0).then_some(Edge { time: begin, ..start }),
         after: None,
         is_throttled: false,
         settled: 0,
@@ -174,6 +176,7 @@ impl Course<'_> {
                 };
                 if is_over {
                     self.stage = Stage::Draining;
+                    crew.finish();
                     self.changed = now;
                     if self.plan.length.is_some() {
                         self.after = Some(worker.edge()?);
@@ -188,7 +191,8 @@ impl Course<'_> {
                 }
             }
             Stage::Draining => {
-                let is_empty = crew.outstanding() == 0
+                let is_empty = crew.has_finished()
+                    && crew.outstanding() == 0
                     && flow.unanswered == 0
                     && flow.publishers.iter().all(|publisher| publisher.due == 0);
                 if is_empty || silence > SILENCE {
