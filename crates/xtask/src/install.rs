@@ -28,7 +28,7 @@ const PROGRAMS: [Program; 6] = [
     Program { name: "npm", check: &["npm", "--version"], packages: &["npm"] },
 ];
 
-const MOSQUITTO: Program =
+pub(crate) const MOSQUITTO: Program =
     Program { name: "mosquitto", check: &["test", "-x", "/usr/sbin/mosquitto"], packages: &["mosquitto"] };
 
 pub(crate) fn all() -> Result<(), String> {

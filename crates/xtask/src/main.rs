@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that takes more than one cargo command.
 
+mod bench;
 mod fuzz;
 mod install;
 mod licence;
@@ -31,6 +32,8 @@ cargo xtask <command> [-v]
   tidy      the rules of this repository that no compiler knows
   deny      licences and known vulnerabilities of the dependencies
   bench     the benchmarks
+  bench --against mosquitto [--quick] [--rounds N] [WORDS]
+            Columba and mosquitto under the same load, as a table; words select scenarios
   wasm      the WebAssembly build and its package for browsers and Node, in target/wasm/package
   web       the playground with it, in target/web, from where any web server can serve it
   serve     the command with the playground, and its address; further words are the command's
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
             licences(&mut run);
             run.step("deny", "no dependency has a known vulnerability", licence::advisories);
         }
+        "bench" if !rest.is_empty() => return bench::against(rest),
         "bench" => run.command("bench", "the benchmarks", cargo().args(["bench", "--workspace"])),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
