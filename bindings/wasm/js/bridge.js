@@ -2,6 +2,7 @@
 // has the WebSocket, too.
 
 import { RawBridge } from './columba_wasm.js';
+import { guarded } from './guarded.js';
 
 /** How often a WebSocket that has too much to send is looked at, in milliseconds. */
 const BLOCKED = 20;
@@ -117,12 +118,7 @@ export class Bridge {
   }
 
   #tell(state) {
-    try {
-      this.#onstate?.(state);
-    } catch (error) {
-      if (typeof reportError === 'function') reportError(error);
-      else queueMicrotask(() => { throw error; });
-    }
+    guarded(() => this.#onstate?.(state));
   }
 
   #connect() {

@@ -4,6 +4,7 @@ import { RawBroker } from './columba_wasm.js';
 import { Bridge } from './bridge.js';
 import { Clock, later } from './clock.js';
 import { decodePacket } from './codec.js';
+import { guarded } from './guarded.js';
 import { Local } from './local.js';
 import { attachPort, serveSharedWorker, Share } from './ports.js';
 import { Socket } from './socket.js';
@@ -475,16 +476,6 @@ class PacketEvent {
       }
     }
     return this.#packet ?? undefined;
-  }
-}
-
-/** What a listener throws is its program's affair, as it is in the browser's own events. */
-function guarded(call) {
-  try {
-    call();
-  } catch (error) {
-    if (typeof reportError === 'function') reportError(error);
-    else queueMicrotask(() => { throw error; });
   }
 }
 

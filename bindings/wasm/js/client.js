@@ -2,6 +2,7 @@
 // promises and timers.
 
 import { RawClient } from './columba_wasm.js';
+import { guarded } from './guarded.js';
 import { toBytes } from './socket.js';
 
 // What an event of the module begins with.
@@ -238,12 +239,7 @@ export class Client {
 
   #emit(kind, event) {
     for (const { listener } of this.#listeners.get(kind) ?? []) {
-      try {
-        listener(event);
-      } catch (error) {
-        if (typeof reportError === 'function') reportError(error);
-        else queueMicrotask(() => { throw error; });
-      }
+      guarded(() => listener(event));
     }
   }
 }

@@ -73,6 +73,8 @@ class Listener {
   #webSockets;
   #onend;
   #address;
+  /** Who was accepted before, and begins to speak now, comes too late. */
+  #isStopped = false;
 
   /** `web`: `{ path, WebSocketServer, maxPayload }`, or false for a port that speaks nothing but MQTT. */
   constructor(broker, web, onend) {
@@ -134,6 +136,7 @@ class Listener {
 
   /** Accepts nobody any more; resolves when all connections are gone. */
   stop() {
+    this.#isStopped = true;
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
@@ -165,6 +168,7 @@ class Listener {
     socket.once('close', () => clearTimeout(limit));
     socket.once('data', (first) => {
       clearTimeout(limit);
+      if (this.#isStopped) return socket.destroy();
       socket.pause();
       socket.unshift(first);
       if (this.#http && first[0] === HTTP) {
@@ -179,11 +183,13 @@ class Listener {
 
   #upgrade(request, socket, head) {
     const refuse = (status, text) => socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\n\r\n${text}\n`);
-    const { pathname } = new URL(request.url, 'http://localhost');
+    // Not by URL, which throws at what a stranger may send.
+    const [pathname] = request.url.split('?');
     if (pathname !== this.#path && pathname !== '/') return refuse('404 Not Found', `MQTT is at ${this.#path}`);
     if (!this.#webSockets) {
       return refuse('501 Not Implemented', 'WebSocket needs the package ws: npm install ws');
     }
+    if (this.#isStopped) return socket.destroy();
     const address = `${socket.remoteAddress}:${socket.remotePort}`;
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       handleWebSocket(this.#broker, webSocket, { transport: 'websocket', address });

@@ -115,6 +115,22 @@ test('a wrong path and a wrong protocol are refused', async (t) => {
   assert.equal(code, 1003);
 });
 
+test('an address that is none, in a handshake, disturbs nobody', async (t) => {
+  const { broker, listener } = await listening(t);
+  for (const target of ['//', '//:', 'http://[', '/%']) {
+    const socket = net.connect(listener.port, '127.0.0.1');
+    const key = Buffer.from('sixteen bytes ok').toString('base64');
+    socket.write(
+      `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    );
+    const [answer] = await within(once(socket, 'data'), `an answer to ${target}`);
+    assert.match(answer.toString(), /^HTTP\/1\.1 404 /);
+    socket.destroy();
+  }
+  await broker.publish('a', 'b', { qos: 1 });
+});
+
 test('connections that come and go leave nothing behind', async (t) => {
   const { broker, listener } = await listening(t);
   for (let round = 0; round < 20; round += 1) {
