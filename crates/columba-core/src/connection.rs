@@ -36,6 +36,10 @@ pub(crate) struct Connection {
     pub(crate) ready: bool,
     /// The session expiry of CONNECT was zero, so DISCONNECT cannot raise it.
     pub(crate) expiry_was_zero: bool,
+    /// A SUBSCRIBE of it waits for other shards.
+    pub(crate) held: bool,
+    /// It publishes more than another shard takes.
+    pub(crate) stalled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +93,8 @@ impl Connection {
             authentication: None,
             ready: false,
             expiry_was_zero: false,
+            held: false,
+            stalled: false,
         }
     }
 

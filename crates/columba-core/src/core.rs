@@ -20,6 +20,7 @@ use crate::message::{Messages, SHARE_FROM};
 use crate::metrics::Metrics;
 use crate::route::Scratch;
 use crate::session::{Extra, Session};
+use crate::shards::Shards;
 use crate::timers::{Due, Timers};
 use crate::topics::{Retained, Subscriptions};
 
@@ -65,6 +66,8 @@ pub struct Core {
     pub(crate) overflowed: Vec<(u32, u32)>,
     /// Buffers for the control packets of connections that have none at the moment.
     pub(crate) spare: Vec<Vec<u8>>,
+    /// The other shards, if this is one of several.
+    pub(crate) shards: Option<Box<Shards>>,
 }
 
 /// What the shell should do with a connection's input.
@@ -79,6 +82,9 @@ pub enum Intake {
     Paused,
     /// The connection is closing; nothing more is read.
     Closed,
+    /// The client belongs to the shard of this number. Its packet has not been taken: [`Core::release`] the connection,
+    /// open it there and hand in the same input. Comes only where there are shards.
+    Moved(usize),
 }
 
 /// What the shell should do after [`Core::poll_transmit`].
@@ -145,6 +151,7 @@ impl Core {
             expiries: 0,
             overflowed: Vec::new(),
             spare: Vec::new(),
+            shards: None,
         }
     }
 
@@ -222,6 +229,11 @@ impl Core {
                     break Intake::Closed;
                 }
             };
+            if let Some(shard) =
+                self.moves_to(index, &header, &input[taken + header.len..taken + header.total()])
+            {
+                break Intake::Moved(shard);
+            }
             self.metrics.packets_received += 1;
             self.metrics.bytes_received += header.total() as u64;
             if header.total() >= SHARE_FROM && header.packet_type == PacketType::Publish {
@@ -360,10 +372,11 @@ impl Core {
 
     /// Counters and gauges.
     pub fn metrics(&self) -> Metrics {
+        let not_clients = self.not_clients();
         Metrics {
             connections: self.connections.len(),
-            sessions: self.sessions.len(),
-            subscriptions: self.subscriptions.len(),
+            sessions: self.sessions.len() - not_clients.0,
+            subscriptions: self.subscriptions.len() - not_clients.1,
             retained: self.retained.len(),
             retained_bytes: self.retained_bytes,
             stored: self.messages.len(),
@@ -506,6 +519,7 @@ impl Core {
             // What follows a refused CONNECT [MQTT-3.1.4-6] or a DISCONNECT [MQTT-3.14.4-1] is not looked at.
             Phase::Closing => Intake::Closed,
             Phase::Deciding => Intake::Paused,
+            _ if connection.held || connection.stalled => Intake::Paused,
             _ if connection.control.len() > self.config.limits.output_backlog => Intake::Paused,
             _ => Intake::Open,
         }

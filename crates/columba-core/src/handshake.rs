@@ -140,7 +140,7 @@ impl Core {
         if id.len() > limits.client_id_len {
             return bad_id("the client id is too long");
         }
-        if self.connections.len() > limits.connections {
+        if self.connections.len() + self.elsewhere().connections as usize > limits.connections {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many connections"));
         }
         self.check_room(id)?;
@@ -149,7 +149,8 @@ impl Core {
 
     /// Whether there is room for the session of this client id.
     fn check_room(&self, id: &str) -> Result<(), Fault> {
-        if self.sessions.len() >= self.config.limits.sessions && self.session_of(id).is_none() {
+        let sessions = self.sessions.len() - self.not_clients().0 + self.elsewhere().sessions as usize;
+        if sessions >= self.config.limits.sessions && self.session_of(id).is_none() {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many sessions"));
         }
         Ok(())
@@ -287,6 +288,7 @@ impl Core {
             }));
         }
         self.handshakes -= 1;
+        self.members_changed(session);
         self.metrics.connects_accepted += 1;
         self.disarm(index);
         if let Some(deadline) = self.connections[index].keep_alive_deadline() {
@@ -345,7 +347,8 @@ impl Core {
     fn new_client_id(&mut self) -> String {
         loop {
             let id = self.ids.client_id();
-            if self.session_of(&id).is_none() {
+            // All shards draw the same ids, and each takes those that are its own.
+            if self.is_home_of(&id) && self.session_of(&id).is_none() {
                 return id;
             }
         }
@@ -369,7 +372,7 @@ impl Core {
             delay: will.delay.unwrap_or(0),
             expiry: will.properties.message_expiry,
         };
-        if self.messages.bytes() + self.will_bytes + will.size() > self.config.limits.stored_bytes {
+        if self.stored_bytes() + will.size() > self.config.limits.stored_bytes {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "no room for the will"));
         }
         Ok(will)

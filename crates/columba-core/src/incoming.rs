@@ -59,6 +59,10 @@ impl Core {
             }
             _ => {
                 let packet = Packet::decode(header, body, version).map_err(fault)?;
+                if let (Packet::Subscribe(subscribe), Some(_)) = (&packet, &self.shards) {
+                    self.park_subscribe(index, header, body, subscribe);
+                    return Ok(());
+                }
                 self.handle(index, &packet)
             }
         }
@@ -210,6 +214,7 @@ impl Core {
             }
         }
         let outcome = self.try_publish(index, session, topic, publish, frame);
+        self.stall(index);
         let reason = match outcome {
             Ok(true) => ReasonCode::Success,
             Ok(false) => ReasonCode::NoMatchingSubscribers,

@@ -10,6 +10,7 @@ use crate::chunks::Chunks;
 use crate::core::{CloseCause, Core, Flow, Intake};
 use crate::event::EventMask;
 use crate::keys::{ConnectionKey, Ticket};
+use crate::shards::Batch;
 
 /// One call. Each does what the method of the same name does.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,12 @@ pub enum Input {
     Disconnect { now: Time, client_id: Box<str>, reason: ReasonCode },
     /// [`Core::shut_down`]
     ShutDown { now: Time },
+    /// [`Core::release`]
+    Release { now: Time, connection: ConnectionKey },
+    /// [`Core::poll_shard`]: when it happens decides when publishers have to wait.
+    PollShard { to: usize },
+    /// [`Core::receive_shard`]
+    ReceiveShard { now: Time, from: usize, batch: Batch },
 }
 
 /// What a call returned.
@@ -54,6 +61,10 @@ pub enum Output {
     Flow(Flow),
     /// Whether there was a connection to end.
     Found(bool),
+    /// Where a released connection came from.
+    Released(Option<Peer>),
+    /// What there was for another shard.
+    Batch(Option<Batch>),
 }
 
 impl Core {
@@ -104,6 +115,12 @@ impl Core {
             }
             Input::ShutDown { now } => {
                 self.shut_down(*now);
+                Output::None
+            }
+            Input::Release { now, connection } => Output::Released(self.release(*now, *connection)),
+            Input::PollShard { to } => Output::Batch(self.poll_shard(*to)),
+            Input::ReceiveShard { now, from, batch } => {
+                self.receive_shard(*now, *from, batch);
                 Output::None
             }
         }

@@ -62,9 +62,10 @@ pub struct SubscriptionInfo {
 }
 
 impl Core {
-    /// All sessions, in no particular order.
+    /// All sessions, in no particular order. Of this shard, if it is one of several.
     pub fn clients(&self) -> impl Iterator<Item = ClientInfo> {
-        self.sessions.iter().map(|(index, _)| self.info(index))
+        let clients = self.sessions.iter().filter(|(_, session)| session.sibling.is_none());
+        clients.map(|(index, _)| self.info(index))
     }
 
     /// The session of this client id.

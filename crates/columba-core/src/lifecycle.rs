@@ -101,6 +101,7 @@ impl Core {
 
     /// The session loses its connection.
     fn leave(&mut self, index: u32) {
+        self.members_changed(index);
         let session = &mut self.sessions[index];
         session.connection = None;
         let expiry = session.expiry;
@@ -198,7 +199,7 @@ impl Core {
             client_id: core.sessions[index].client_id.clone(),
             expired,
         });
-        self.subscriptions.remove_session(index);
+        self.unsubscribe_all(index);
         self.hand_over_shared(index, true);
         if let Some(timer) = self.sessions[index].timer.take() {
             self.timers.cancel(timer);

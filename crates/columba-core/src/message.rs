@@ -50,6 +50,8 @@ pub(crate) struct Message {
 struct Rare {
     shared: Option<Bytes>,
     expiry: Option<(Time, TimerKey)>,
+    /// Which of two retained messages is the later, where shards have to agree.
+    stamp: u64,
 }
 
 /// What a message is made from.
@@ -117,7 +119,7 @@ impl Messages {
             properties_len: new.forwarded.len() as u32,
             size: new.size() as u32,
             body: body.into_boxed_slice(),
-            rare: (shared.is_some() || expiry.is_some()).then(|| Box::new(Rare { shared, expiry })),
+            rare: (shared.is_some() || expiry.is_some()).then(|| Box::new(Rare { shared, expiry, stamp: 0 })),
         });
         id
     }
@@ -166,6 +168,11 @@ impl Messages {
 
     pub(crate) fn set_retained(&mut self, id: MessageId, retained: bool) {
         self.store[id as usize].retained = retained;
+    }
+
+    /// Says which change of its topic made a message the retained one.
+    pub(crate) fn set_stamp(&mut self, id: MessageId, stamp: u64) {
+        self.store[id as usize].rare.get_or_insert_default().stamp = stamp;
     }
 
     /// The expiry of a message is due. Its bytes go unless a delivery under way needs them [MQTT-3.3.2-5].
@@ -231,6 +238,11 @@ impl Message {
 
     fn expiry(&self) -> Option<(Time, TimerKey)> {
         self.rare.as_ref()?.expiry
+    }
+
+    /// What [`Messages::set_stamp`] said.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.stamp)
     }
 
     /// Seconds that remain until it expires, rounded up [MQTT-3.3.2-6].

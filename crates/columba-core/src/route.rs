@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask};
 use crate::message::{MessageId, NewMessage};
 use crate::session::{Delivery, Extra, Notes};
+use crate::shards::{Elsewhere, Who};
 use crate::topics::{GroupKey, Hit, Member};
 
 /// Buffers that one publish leaves for the next.
@@ -20,6 +21,7 @@ pub(crate) struct Scratch {
     pub(crate) retained: Vec<MessageId>,
     matches: Vec<Match>,
     groups: Vec<GroupKey>,
+    pub(crate) elsewhere: Elsewhere,
     /// The number of this publish; a session that bears it has matched already.
     stamp: u64,
 }
@@ -56,36 +58,64 @@ impl Core {
         let size = message.size();
         self.check_store(publisher, message, size)?;
         let keep = self.keeps(publisher, message, size)?;
-        self.find_matches(publisher, message.topic, size);
-        let matched = !self.scratch.matches.is_empty();
+        self.find_matches(Some(publisher), message.topic, size);
+        let matched = !self.scratch.matches.is_empty() || self.scratch.elsewhere.is_wanted();
         if self.config.full_queue == FullQueue::RefusePublisher
             && message.qos > QoS::AtMostOnce
             && (0..self.scratch.matches.len()).any(|at| self.has_no_room(at, message.qos, size))
         {
             return Err(ReasonCode::QuotaExceeded);
         }
-        if matched || keep {
-            let id = self.messages.store(message, &mut self.timers);
-            let matches = std::mem::take(&mut self.scratch.matches);
-            for found in &matches {
-                self.deliver(found, id, message, size);
-            }
-            self.scratch.matches = matches;
-            if keep {
-                self.retain(message.topic, id);
-            }
-            self.messages.release(id, &mut self.timers);
+        let stamp = if keep { self.stamp() } else { None };
+        if self.shards.is_some() {
+            self.forward(message, stamp);
         }
+        self.distribute(message, size, keep, stamp);
         Ok(matched)
     }
 
+    /// A message from another shard, where it was published and accepted: for subscribers here, and with a stamp to be
+    /// retained, unless what is retained is later.
+    pub(crate) fn publish_from_sibling(&mut self, message: &NewMessage<'_>, stamp: Option<u64>) {
+        let size = message.size();
+        let keep = stamp.is_some_and(|stamp| self.is_latest(message.topic, stamp));
+        self.find_matches(None, message.topic, size);
+        if !keep && self.stored_bytes() + size > self.config.limits.stored_bytes {
+            self.metrics.dropped_queue_full += self.scratch.matches.len() as u64;
+            return;
+        }
+        self.distribute(message, size, keep, stamp);
+    }
+
+    /// Stores a message for those who matched, and retains it if asked.
+    fn distribute(&mut self, message: &NewMessage<'_>, size: usize, keep: bool, stamp: Option<u64>) {
+        if self.scratch.matches.is_empty() && !keep {
+            return;
+        }
+        let id = self.messages.store(message, &mut self.timers);
+        let matches = std::mem::take(&mut self.scratch.matches);
+        for found in &matches {
+            self.deliver(found, id, message, size);
+        }
+        self.scratch.matches = matches;
+        if keep {
+            self.retain(message.topic, id);
+            if let Some(stamp) = stamp {
+                self.messages.set_stamp(id, stamp);
+            }
+        }
+        self.messages.release(id, &mut self.timers);
+    }
+
     /// Collects who gets the message: each session once, with the best of its subscriptions and all their
-    /// identifiers [MQTT-3.3.4-4]; and one member of each group.
-    fn find_matches(&mut self, publisher: u32, topic: TopicName<'_>, size: usize) {
-        let Self { subscriptions, sessions, scratch, config, work, .. } = self;
-        let Scratch { matches, groups, stamp, .. } = scratch;
+    /// identifiers [MQTT-3.3.4-4]; and one member of each group. Without a publisher here, which is to say for a message
+    /// of another shard, only who is subscribed here and not shared: the rest is that shard's business.
+    fn find_matches(&mut self, publisher: Option<u32>, topic: TopicName<'_>, size: usize) {
+        let Self { subscriptions, sessions, scratch, config, work, shards, .. } = self;
+        let Scratch { matches, groups, stamp, elsewhere, .. } = scratch;
         matches.clear();
         groups.clear();
+        elsewhere.clear();
         *stamp += 1;
         // [MQTT-3.3.2-3]
         subscriptions.matches(topic, |hit| {
@@ -93,12 +123,14 @@ impl Core {
                 Hit::Member(member) => member,
                 Hit::Group(group) => return groups.push(group),
             };
-            if member.options.no_local && member.session == publisher {
+            if member.options.no_local && Some(member.session) == publisher {
                 // [MQTT-3.8.3-3]
                 return;
             }
             let session = &mut sessions[member.session];
-            if session.stamp == *stamp {
+            if let Some(number) = session.sibling {
+                elsewhere.siblings |= 1 << number;
+            } else if session.stamp == *stamp {
                 matches[session.stamp_at as usize].merge(&member);
             } else {
                 session.stamp = *stamp;
@@ -108,13 +140,21 @@ impl Core {
         });
         // A copy of its own, with the identifier of this subscription alone [MQTT-3.3.4-5].
         for group in groups.drain(..) {
-            let ready = |member: &Member| {
-                let session = &sessions[member.session];
-                session.connection.is_some() && !session.queue.is_full(&config.limits, size)
-            };
-            if let Some(member) = subscriptions.pick(group, ready, |_| true) {
+            if publisher.is_none() {
+                continue;
+            }
+            if let Some(number) = shards.as_mut().and_then(|shards| shards.choose(group)) {
+                elsewhere.groups.push((number, group));
+                continue;
+            }
+            let ready = |member: &Member| sessions[member.session].is_ready(&config.limits, size);
+            let possible = |member: &Member| sessions[member.session].sibling.is_none();
+            if let Some(member) = subscriptions.pick(group, ready, possible) {
                 matches.push(Match::new(&member, Some(group)));
             }
+        }
+        if publisher.is_none() {
+            elsewhere.clear();
         }
         *work += matches.len();
     }
@@ -260,10 +300,11 @@ impl Core {
     pub(crate) fn give_to_group(&mut self, group: GroupKey, delivery: &Delivery, to_any: bool) -> bool {
         let size = self.size_of(delivery);
         let Self { subscriptions, sessions, config, .. } = self;
-        let has_room = |member: &Member| !sessions[member.session].queue.is_full(&config.limits, size);
-        let ready = |member: &Member| sessions[member.session].connection.is_some() && has_room(member);
+        let has_room = |member: &Member| sessions[member.session].has_room(&config.limits, size);
+        let ready = |member: &Member| sessions[member.session].is_ready(&config.limits, size);
         let Some(member) = subscriptions.pick(group, ready, |member| to_any && has_room(member)) else {
-            return false;
+            let who = if to_any { Who::Anybody } else { Who::Online };
+            return self.give_elsewhere(group, delivery.message, who);
         };
         let found = Match::new(&member, Some(group));
         let message = self.messages.get(delivery.message);
@@ -276,6 +317,45 @@ impl Core {
         let notes = self.notes(&found);
         self.messages.acquire(delivery.message);
         self.push(member.session, Delivery::new(delivery.message, qos, retain, notes), size);
+        true
+    }
+
+    /// Gives a stored message to a member in another shard.
+    fn give_elsewhere(&mut self, group: GroupKey, id: MessageId, who: Who) -> bool {
+        if self.shards.is_none() || self.messages.get(id).is_expired() {
+            return false;
+        }
+        let message = self.messages.get(id);
+        // Both are kept by the store, which passing on changes nothing of.
+        let (topic, forwarded) = (message.topic().to_owned(), message.forwarded().to_vec());
+        let (payload, shared) = (message.payload().to_vec(), message.shared().cloned());
+        let Ok(topic) = TopicName::parse(&topic) else {
+            return false;
+        };
+        let message = NewMessage {
+            topic,
+            forwarded: &forwarded,
+            payload: &payload,
+            shared: shared.as_ref(),
+            qos: message.qos,
+            retain: message.retain,
+            expires: message.expires(),
+        };
+        self.pass_on(group, 0, &message, who)
+    }
+
+    /// Gives a message that is not stored yet to a member of a shared subscription; false if there is none.
+    pub(crate) fn give_new_to_group(&mut self, group: GroupKey, message: &NewMessage<'_>, who: Who) -> bool {
+        let size = message.size();
+        let Self { subscriptions, sessions, config, .. } = self;
+        let ready = |member: &Member| sessions[member.session].is_ready(&config.limits, size);
+        let possible = |member: &Member| who == Who::Anybody && sessions[member.session].sibling.is_none();
+        let Some(member) = subscriptions.pick(group, ready, possible) else {
+            return false;
+        };
+        self.scratch.matches.clear();
+        self.scratch.matches.push(Match::new(&member, Some(group)));
+        self.distribute(message, size, false, None);
         true
     }
 
@@ -361,7 +441,7 @@ impl Core {
         size: usize,
     ) -> Result<(), ReasonCode> {
         let limit = self.config.limits.stored_bytes;
-        let is_full = |core: &Self| core.messages.bytes() + core.will_bytes + size > limit;
+        let is_full = |core: &Self| core.stored_bytes() + size > limit;
         if is_full(self) {
             if message.retain && message.qos == QoS::AtMostOnce {
                 // [MQTT-3.3.1-5] [MQTT-3.3.1-7 of 3.1.1], whatever becomes of the message.
@@ -421,7 +501,18 @@ impl Core {
         }
     }
 
+    /// Bytes that count towards the limit of what is stored, in all shards.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.messages.bytes() + self.will_bytes + self.elsewhere().stored as usize
+    }
+
+    /// A publisher's message leaves nothing retained under its topic, here and in all shards.
     fn forget_retained(&mut self, topic: TopicName<'_>) {
+        self.drop_retained(topic);
+        self.tell_forgotten(topic);
+    }
+
+    pub(crate) fn drop_retained(&mut self, topic: TopicName<'_>) {
         if let Some(old) = self.retained.remove(topic) {
             self.release_retained(old);
         }
@@ -441,7 +532,7 @@ impl Core {
             self.messages.acquire(id);
             let topic = self.messages.get(id).topic().to_owned();
             if let Ok(topic) = TopicName::parse(&topic) {
-                self.forget_retained(topic);
+                self.drop_retained(topic);
             }
             self.messages.expire(id);
             self.messages.release(id, &mut self.timers);

@@ -37,6 +37,8 @@ pub(crate) struct Session {
     /// find each other without a table.
     pub(crate) stamp: u64,
     pub(crate) stamp_at: u32,
+    /// It is no client's, but stands for the shard of this number.
+    pub(crate) sibling: Option<u8>,
 }
 
 /// A will as it waits: a stored message that nobody has been given yet.
@@ -114,7 +116,18 @@ impl Session {
             incoming: PacketIds::default(),
             stamp: 0,
             stamp_at: 0,
+            sibling: None,
         }
+    }
+
+    /// Whether it is a client's, with room for a message of this size.
+    pub(crate) fn has_room(&self, limits: &Limits, size: usize) -> bool {
+        self.sibling.is_none() && !self.queue.is_full(limits, size)
+    }
+
+    /// Whether its client is here and it has room.
+    pub(crate) fn is_ready(&self, limits: &Limits, size: usize) -> bool {
+        self.connection.is_some() && !self.queue.is_full(limits, size)
     }
 
     /// Gives memory back that a session without traffic does not need.

@@ -39,9 +39,18 @@ impl Core {
                 }
             }
         }
-        // [MQTT-3.8.4-1]
-        self.send(index, &suback(packet.packet_id, &reasons));
+        let shared = || packet.filters.iter().any(|item| item.filter.share_name().is_some());
+        if self.shards.is_some() && shared() {
+            self.answer_when_known(index, packet.packet_id, reasons);
+        } else {
+            self.send_suback(index, packet.packet_id, &reasons);
+        }
         Ok(())
+    }
+
+    /// [MQTT-3.8.4-1]
+    pub(crate) fn send_suback(&mut self, index: u32, packet_id: PacketId, reasons: &[ReasonCode]) {
+        self.send(index, &suback(packet_id, reasons));
     }
 
     pub(crate) fn handle_unsubscribe(&mut self, index: u32, packet: &Unsubscribe<'_>) -> Result<(), Fault> {
@@ -56,8 +65,10 @@ impl Core {
         for (reason, filter) in reasons.iter_mut().zip(&packet.filters) {
             // [MQTT-3.10.4-1]; nothing more matches [MQTT-3.10.4-2], but what is queued already is still
             // delivered [MQTT-3.10.4-3].
+            self.group_changed(filter);
             if self.subscriptions.unsubscribe(session, filter) {
                 *reason = ReasonCode::Success;
+                self.lose_interest(filter.as_str());
                 self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Unsubscribed {
                     client_id: core.sessions[session].client_id.clone(),
                     filter: filter.as_str().into(),
@@ -82,6 +93,7 @@ impl Core {
             return reason;
         }
         let change = self.subscriptions.subscribe(session, filter, packet.subscription_id, item.options);
+        self.group_changed(filter);
         // [MQTT-3.2.2-10]: any QoS may be asked for, but nothing above the maximum will ever come.
         let qos = item.options.qos.min(self.config.maximum_qos);
         self.emit(EventMask::SUBSCRIPTIONS, |core| Event::Subscribed {
@@ -105,7 +117,7 @@ impl Core {
         granted(qos)
     }
 
-    fn check_subscription(
+    pub(crate) fn check_subscription(
         &self,
         index: u32,
         session: u32,

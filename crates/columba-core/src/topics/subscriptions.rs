@@ -58,7 +58,7 @@ struct Group {
 }
 
 /// Names a shared subscription; one that is gone is not mistaken for its successor in the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupKey {
     number: u32,
     serial: u32,
@@ -268,6 +268,32 @@ impl Subscriptions {
             number: reference.group,
             serial: self.groups[reference.group as usize].serial,
         })
+    }
+
+    /// Whether anybody has a subscription of its own to this filter for whom `accept` holds.
+    pub(crate) fn any_member(&self, filter: TopicFilter<'_>, accept: impl Fn(u32) -> bool) -> bool {
+        let members = self.find(filter).map(|number| &self.filters[number as usize].members);
+        members.is_some_and(|members| members.iter().any(|member| accept(member.session)))
+    }
+
+    /// The shared subscription of this name and filter.
+    pub(crate) fn group_key(&self, filter: TopicFilter<'_>) -> Option<GroupKey> {
+        let name = filter.share_name()?;
+        let groups = &self.filters[self.find(filter)? as usize].groups;
+        let number = *groups.iter().find(|&&number| *self.groups[number as usize].name == *name)?;
+        Some(GroupKey { number, serial: self.groups[number as usize].serial })
+    }
+
+    /// Sessions of its members.
+    pub(crate) fn group_members(&self, group: GroupKey) -> impl Iterator<Item = u32> {
+        let found = self.groups.get(group.number as usize).filter(|found| found.serial == group.serial);
+        found.into_iter().flat_map(|group| &group.members).map(|member| member.session)
+    }
+
+    /// The filter of a shared subscription, `$share/` included.
+    pub(crate) fn group_filter(&self, group: GroupKey) -> String {
+        let filter = self.groups[group.number as usize].filter;
+        self.text(Reference { filter, group: group.number, position: 0 })
     }
 
     pub(crate) fn list(&self, session: u32) -> impl Iterator<Item = SubscriptionEntry> {

@@ -1,6 +1,7 @@
 //! One broker with its clients and their time. Clients are scripts: they send what a test says and keep what comes,
 //! and every packet that comes is held against the rules that no broker may break ([`rules`]). When an expectation
-//! fails, the whole conversation is printed. When a world ends, the broker must be back to holding nothing.
+//! fails, the whole conversation is printed. When a world ends, the broker must be back to holding nothing. A broker may
+//! be of several shards, and their clients do not notice.
 
 mod client;
 mod describe;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use columba_core::codec::{Connect, FixedHeader, MessageProperties, Packet, Publish, QoS, Version, Will};
 use columba_core::{
-    AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Metrics, Peer,
-    RestoreError, Seed, Ticket, Time, Verdict,
+    AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Intake, Metrics,
+    Peer, RestoreError, Seed, Ticket, Time, Verdict,
 };
 
 pub(crate) use self::client::{Client, level, name};
@@ -36,10 +37,14 @@ pub(crate) struct World {
 }
 
 struct State {
-    core: Core,
+    /// The shards; mostly one.
+    cores: Vec<Core>,
     now: Time,
     links: Vec<Link>,
-    events: VecDeque<Event>,
+    /// What happened, and in which shard.
+    events: VecDeque<(usize, Event)>,
+    /// Questions that were taken, and the shards that asked.
+    asked: Vec<(Ticket, usize)>,
     transcript: VecDeque<String>,
     quiet: bool,
     packets_taken: u64,
@@ -53,6 +58,8 @@ type Poll = fn(&mut Core, Time, ConnectionKey, &mut Chunks) -> Flow;
 struct Link {
     name: String,
     version: Version,
+    /// The shard it is with.
+    core: usize,
     key: ConnectionKey,
     open: bool,
     /// The client does not read at the moment.
@@ -103,21 +110,34 @@ impl World {
         let mut config = Config::default();
         adjust(&mut config);
         // Not zero: nothing may take the start for a special time.
-        Self::around(Core::new(config, Seed::from(1)), Time::from_secs(1000))
+        Self::around(vec![Core::new(config, Seed::from(1))], Time::from_secs(1000))
+    }
+
+    /// The same of so many shards.
+    pub(crate) fn sharded(count: usize, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        adjust(&mut config);
+        let cores = (0..count).map(|own| {
+            let mut core = Core::new(config.clone(), Seed::from(1));
+            core.join_shards(own, count);
+            core
+        });
+        Self::around(cores.collect(), Time::from_secs(1000))
     }
 
     /// A broker that goes on from a snapshot, on a clock that has just begun.
     pub(crate) fn restore(config: Config, snapshot: &[u8], away: Duration) -> Result<Self, RestoreError> {
         let now = Time::from_secs(5);
-        Ok(Self::around(Core::restore(config, Seed::from(2), now, snapshot, away)?, now))
+        Ok(Self::around(vec![Core::restore(config, Seed::from(2), now, snapshot, away)?], now))
     }
 
-    fn around(core: Core, now: Time) -> Self {
+    fn around(cores: Vec<Core>, now: Time) -> Self {
         let state = State {
-            core,
+            cores,
             now,
             links: Vec::new(),
             events: VecDeque::new(),
+            asked: Vec::new(),
             transcript: VecDeque::new(),
             quiet: false,
             packets_taken: 0,
@@ -128,7 +148,7 @@ impl World {
 
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         let state = self.state.borrow();
-        state.core.snapshot(state.now)
+        state.cores[0].snapshot(state.now)
     }
 
     /// What becomes of this broker if it dies now and is back so many seconds later.
@@ -138,7 +158,7 @@ impl World {
 
     /// The same with other settings.
     pub(crate) fn restarted_with(&self, away: u64, adjust: impl FnOnce(&mut Config)) -> Self {
-        let mut config = self.state.borrow().core.config().clone();
+        let mut config = self.state.borrow().cores[0].config().clone();
         adjust(&mut config);
         let world = Self::restore(config, &self.snapshot(), Duration::from_secs(away))
             .expect("what is written can be read");
@@ -148,7 +168,7 @@ impl World {
 
     /// Lets `authorize` decide who may do what.
     pub(crate) fn authorize(&self, authorize: impl Authorize + 'static) {
-        self.state.borrow_mut().core.set_authorize(Box::new(authorize));
+        self.state.borrow_mut().cores[0].set_authorize(Box::new(authorize));
     }
 
     /// Keeps no record of the conversation: there will be a lot of it.
@@ -209,25 +229,30 @@ impl World {
     /// Seconds from now to the broker's next deadline.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let state = self.state.borrow();
-        state.core.poll_timeout().map(|at| (at - state.now).as_secs())
+        state.deadline().map(|at| (at - state.now).as_secs())
     }
 
-    /// Looks at the broker, or calls it as its owner would.
+    /// Looks at the broker, or calls it as its owner would. Where there are shards, it is the first of them.
     pub(crate) fn core<T>(&self, call: impl FnOnce(&mut Core, Time) -> T) -> T {
+        self.shard(0, call)
+    }
+
+    /// The same for the shard of this number.
+    pub(crate) fn shard<T>(&self, number: usize, call: impl FnOnce(&mut Core, Time) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let now = state.now;
-        let result = call(&mut state.core, now);
+        let result = call(&mut state.cores[number], now);
         state.pump();
         result
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        self.state.borrow().core.metrics()
+        self.state.borrow().cores[0].metrics()
     }
 
     /// The events since the last call.
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.state.borrow_mut().events.drain(..).collect()
+        self.state.borrow_mut().events.drain(..).map(|(_, event)| event).collect()
     }
 
     /// The oldest question of the broker about who may come in.
@@ -243,7 +268,12 @@ impl World {
     }
 
     pub(crate) fn answer(&self, ticket: Ticket, verdict: Verdict) {
-        self.core(|core, now| core.answer(now, ticket, verdict));
+        let at = {
+            let mut state = self.state.borrow_mut();
+            let at = state.asked.iter().position(|(asked, _)| *asked == ticket);
+            at.map_or(0, |at| state.asked.remove(at).1)
+        };
+        self.shard(at, |core, now| core.answer(now, ticket, verdict));
     }
 }
 
@@ -258,11 +288,12 @@ impl Drop for World {
 
 impl State {
     fn open(&mut self, name: &str, version: Version, peer: Peer) -> usize {
-        let key = self.core.open(self.now, peer);
+        let key = self.cores[0].open(self.now, peer);
         let number = self.links.len();
         self.links.push(Link {
             name: format!("{name}@{number}"),
             version,
+            core: 0,
             key,
             open: true,
             stalled: false,
@@ -276,9 +307,12 @@ impl State {
     }
 
     fn question(&mut self) -> Option<(Ticket, AuthRequest)> {
-        let at = self.events.iter().position(|event| matches!(event, Event::Authenticate { .. }))?;
+        let at = self.events.iter().position(|(_, event)| matches!(event, Event::Authenticate { .. }))?;
         match self.events.remove(at)? {
-            Event::Authenticate { ticket, request } => Some((ticket, *request)),
+            (core, Event::Authenticate { ticket, request }) => {
+                self.asked.push((ticket, core));
+                Some((ticket, *request))
+            }
             _ => None,
         }
     }
@@ -293,9 +327,15 @@ impl State {
 
     /// Hands what the client has sent to the broker, which leaves what it cannot take yet.
     fn feed(&mut self, link: usize) {
-        let link = &mut self.links[link];
-        if link.open && !link.input.is_empty() {
-            let _ = self.core.receive(self.now, link.key, &mut link.input);
+        let Self { links, cores, now, .. } = self;
+        let link = &mut links[link];
+        while link.open && !link.input.is_empty() {
+            let Intake::Moved(shard) = cores[link.core].receive(*now, link.key, &mut link.input) else {
+                break;
+            };
+            let peer = cores[link.core].release(*now, link.key).expect("it asked for it");
+            link.core = shard;
+            link.key = cores[shard].open(*now, peer);
         }
     }
 
@@ -303,26 +343,48 @@ impl State {
     fn pump(&mut self) {
         loop {
             let mut idle = true;
-            while let Some(key) = self.core.poll_ready() {
-                idle = false;
-                if let Some(link) = self.links.iter().position(|link| link.open && link.key == key) {
-                    self.serve(link);
-                }
-            }
-            while let Some(key) = self.core.poll_abort() {
-                idle = false;
-                if let Some(link) = self.links.iter().position(|link| link.open && link.key == key) {
-                    self.note(link, "<-", "(aborted)");
-                    self.closed(link, CloseCause::Asked);
-                }
-            }
-            while let Some(event) = self.core.poll_event() {
-                self.events.push_back(event);
+            for core in 0..self.cores.len() {
+                idle &= !self.pump_core(core);
             }
             if idle {
                 break;
             }
         }
+    }
+
+    /// The same for one shard; false if there was nothing.
+    fn pump_core(&mut self, core: usize) -> bool {
+        let mut busy = false;
+        let find = |state: &Self, key| {
+            state.links.iter().position(|link| link.open && link.core == core && link.key == key)
+        };
+        while let Some(key) = self.cores[core].poll_ready() {
+            busy = true;
+            if let Some(link) = find(self, key) {
+                self.serve(link);
+            }
+        }
+        while let Some(key) = self.cores[core].poll_abort() {
+            busy = true;
+            if let Some(link) = find(self, key) {
+                self.note(link, "<-", "(aborted)");
+                self.closed(link, CloseCause::Asked);
+            }
+        }
+        while let Some(event) = self.cores[core].poll_event() {
+            self.events.push_back((core, event));
+        }
+        for to in 0..self.cores.len() {
+            if let Some(batch) = self.cores[core].poll_shard(to) {
+                busy = true;
+                self.cores[to].receive_shard(self.now, core, &batch);
+            }
+        }
+        busy
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.cores.iter().filter_map(Core::poll_timeout).min()
     }
 
     /// A connection is ready: it has something to send or takes input again.
@@ -348,7 +410,8 @@ impl State {
         let mut out = Chunks::new();
         // Something may be there already, from a call before.
         out.put(b"before");
-        let flow = poll(&mut self.core, self.now, self.links[link].key, &mut out);
+        let Link { core, key, .. } = self.links[link];
+        let flow = poll(&mut self.cores[core], self.now, key, &mut out);
         out.advance(6);
         self.take(link, &out.to_vec());
         flow
@@ -377,17 +440,20 @@ impl State {
 
     fn closed(&mut self, link: usize, cause: CloseCause) {
         self.links[link].open = false;
-        self.core.close(self.now, self.links[link].key, cause);
+        let Link { core, key, .. } = self.links[link];
+        self.cores[core].close(self.now, key, cause);
         self.pump();
     }
 
     fn advance(&mut self, duration: Duration) {
         let target = self.now + duration;
-        while let Some(at) = self.core.poll_timeout().filter(|&at| at <= target) {
+        while let Some(at) = self.deadline().filter(|&at| at <= target) {
             self.now = self.now.max(at);
-            self.core.handle_timeout(self.now);
+            for core in &mut self.cores {
+                core.handle_timeout(self.now);
+            }
             self.pump();
-            if self.core.poll_timeout().is_some_and(|next| next <= self.now) {
+            if self.deadline().is_some_and(|next| next <= self.now) {
                 self.fail("a deadline that was served is still there");
             }
         }
@@ -433,24 +499,47 @@ impl State {
                 self.closed(link, CloseCause::Transport);
             }
         }
-        self.core.set_authorize(Box::new(|_: columba_core::Client<'_>, _: columba_core::Action<'_>| true));
-        let ids: Vec<_> = self.core.clients().map(|client| client.client_id).collect();
+        for core in &mut self.cores {
+            core.set_authorize(Box::new(|_: columba_core::Client<'_>, _: columba_core::Action<'_>| true));
+        }
+        let ids: Vec<_> = self.cores.iter().flat_map(Core::clients).map(|client| client.client_id).collect();
         for id in ids {
             self.visit(&id, &[]);
         }
         // Now the last wills have been published.
         let mut topics = Vec::new();
-        self.core.retained(None, |topic, _| topics.push(topic.to_owned()));
+        self.cores[0].retained(None, |topic, _| topics.push(topic.to_owned()));
+        for core in &self.cores[1..] {
+            let mut here = Vec::new();
+            core.retained(None, |topic, _| here.push(topic.to_owned()));
+            here.sort();
+            topics.sort();
+            if here != topics {
+                self.fail(&format!("one shard retains {topics:?}, another {here:?}"));
+            }
+        }
         if !topics.is_empty() {
             self.visit("last", &topics);
         }
-        let metrics = self.core.metrics();
-        if (metrics.packets_sent, metrics.bytes_sent) != (self.packets_taken, self.bytes_taken) {
+        let metrics: Vec<_> = self.cores.iter().map(Core::metrics).collect();
+        let sent = metrics.iter().fold((0, 0), |(packets, bytes), metrics| {
+            (packets + metrics.packets_sent, bytes + metrics.bytes_sent)
+        });
+        if sent != (self.packets_taken, self.bytes_taken) {
             self.fail(&format!(
                 "{} packets came, and the broker has counted {metrics:?}",
                 self.packets_taken
             ));
         }
+        for metrics in &metrics {
+            self.nothing_is_left(metrics);
+        }
+        if self.deadline().is_some() {
+            self.fail("everybody has left, and the broker still has a deadline");
+        }
+    }
+
+    fn nothing_is_left(&self, metrics: &Metrics) {
         let left = [
             ("connections", metrics.connections),
             ("sessions", metrics.sessions),
@@ -459,7 +548,6 @@ impl State {
             ("retained bytes", metrics.retained_bytes),
             ("stored", metrics.stored),
             ("stored bytes", metrics.stored_bytes),
-            ("deadlines", usize::from(self.core.poll_timeout().is_some())),
         ];
         if left.iter().any(|&(_, count)| count > 0) {
             self.fail(&format!("everybody has left, and the broker still holds {left:?}"));
