@@ -303,7 +303,7 @@ impl Core {
         let has_room = |member: &Member| sessions[member.session].has_room(&config.limits, size);
         let ready = |member: &Member| sessions[member.session].is_ready(&config.limits, size);
         let Some(member) = subscriptions.pick(group, ready, |member| to_any && has_room(member)) else {
-            let who = if to_any { Who::Anybody } else { Who::Online };
+            let who = if to_any { Who::Anybody } else { Who::Ready };
             return self.give_elsewhere(group, delivery.message, who);
         };
         let found = Match::new(&member, Some(group));
@@ -414,6 +414,7 @@ impl Core {
         if std::mem::replace(&mut self.sessions[session].queue.reported_full, true) {
             return;
         }
+        self.members_changed(session);
         self.emit(EventMask::PRESSURE, |core| {
             let session = &core.sessions[session];
             Event::QueueFull {

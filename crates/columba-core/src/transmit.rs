@@ -85,7 +85,11 @@ impl Core {
             }
             let state = &mut self.sessions[session];
             let Some(&delivery) = state.queue.waiting.front() else {
+                let was_full = state.queue.reported_full;
                 state.queue.shrink();
+                if was_full {
+                    self.members_changed(session);
+                }
                 return Flow::Idle;
             };
             let may_send = state.inflight.outstanding() < quota && state.inflight.has_free_id();

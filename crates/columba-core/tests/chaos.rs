@@ -257,7 +257,15 @@ fn check_limits(world: &World) {
 #[test]
 fn whatever_clients_do_the_broker_stays_whole() {
     for seed in 0..CASES {
-        run(seed);
+        run(seed, 1);
+    }
+}
+
+/// The same of a broker in several shards, and in the end all retain the same.
+#[test]
+fn whatever_clients_do_the_shards_stay_whole() {
+    for seed in 0..CASES / 4 {
+        run(seed, 2 + (seed % 3) as usize);
     }
 }
 
@@ -268,7 +276,7 @@ fn whatever_clients_did_the_broker_comes_back() {
     for seed in 0..CASES / 4 {
         caught(seed, || {
             let mut random = Random(seed);
-            let (world, mut clients) = play(&mut random);
+            let (world, mut clients) = play(&mut random, 1);
             let back = world.restarted(random.pick(&[0, 1, 5, 30, 1000]));
             check_limits(&back);
             assert_eq!(back.restarted(0).snapshot(), back.snapshot());
@@ -282,15 +290,15 @@ fn whatever_clients_did_the_broker_comes_back() {
 }
 
 /// One case, by its number.
-fn run(seed: u64) {
+fn run(seed: u64, shards: usize) {
     caught(seed, || {
-        let (world, _) = play(&mut Random(seed));
+        let (world, _) = play(&mut Random(seed), shards);
         check_limits(&world);
     });
 }
 
-fn play(random: &mut Random) -> (World, Vec<Client>) {
-    let world = World::with(|config| tight(random, config));
+fn play(random: &mut Random, shards: usize) -> (World, Vec<Client>) {
+    let world = World::sharded(shards, |config| tight(random, config));
     let mut clients = Vec::new();
     for _ in 0..STEPS {
         step(random, &world, &mut clients);
@@ -420,7 +428,8 @@ impl Receiver {
 fn messages_arrive_whatever_the_links_do() {
     for seed in 0..150 {
         let mut random = Random(seed);
-        let world = World::with(|config| config.limits.inflight = random.pick(&[1, 4, 1000]));
+        let shards = 1 + (seed % 3) as usize;
+        let world = World::sharded(shards, |config| config.limits.inflight = random.pick(&[1, 4, 1000]));
         let version: Version = random.pick(&ALL);
         let mut receiver = Receiver {
             link: world.connect("receiver", version, persistent),

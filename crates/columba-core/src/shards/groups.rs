@@ -1,5 +1,5 @@
 //! Shared subscriptions with members in several shards. Each shard knows how many members the others have and how many of
-//! them are online; the shard of the publisher picks the shard in turn, and that shard its member.
+//! them could take a message; the shard of the publisher picks the shard in turn, and that shard its member.
 
 use columba_codec::{SubscriptionOptions, TopicFilter};
 use smallvec::SmallVec;
@@ -14,7 +14,8 @@ use crate::topics::GroupKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     pub(crate) members: u32,
-    pub(crate) online: u32,
+    /// Those that are online and were not full when they were last heard of.
+    pub(crate) ready: u32,
 }
 
 /// A shared subscription, as it is in all shards.
@@ -35,7 +36,7 @@ pub(super) struct Group {
 /// Who could take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    Online,
+    Ready,
     Anybody,
 }
 
@@ -73,7 +74,7 @@ impl Core {
             for session in self.subscriptions.group_members(key) {
                 let session = &self.sessions[session];
                 weight.members += u32::from(session.sibling.is_none());
-                weight.online += u32::from(session.connection.is_some());
+                weight.ready += u32::from(session.connection.is_some() && !session.queue.reported_full);
             }
             let Some(group) = shards.groups.get_mut(&key) else {
                 continue;
@@ -120,8 +121,8 @@ impl Core {
         else {
             return;
         };
-        if self.give_new_to_group(group, message, Who::Online)
-            || self.pass_on(group, hops, message, Who::Online)
+        if self.give_new_to_group(group, message, Who::Ready)
+            || self.pass_on(group, hops, message, Who::Ready)
             || self.give_new_to_group(group, message, Who::Anybody)
         {
             return;
@@ -153,7 +154,7 @@ impl Shards {
         if group.others.is_empty() {
             return None;
         }
-        let who = if group.count(Who::Online) > 0 { Who::Online } else { Who::Anybody };
+        let who = if group.count(Who::Ready) > 0 { Who::Ready } else { Who::Anybody };
         let turn = group.turn % group.count(who).max(1);
         group.turn = turn + 1;
         let mut left = turn.checked_sub(group.own.count(who))?;
@@ -217,7 +218,7 @@ impl Group {
 impl Weight {
     const fn count(self, who: Who) -> u32 {
         match who {
-            Who::Online => self.online,
+            Who::Ready => self.ready,
             Who::Anybody => self.members,
         }
     }

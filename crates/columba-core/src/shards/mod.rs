@@ -204,8 +204,8 @@ impl Core {
         Some(*self.connections.remove(index).peer)
     }
 
-    /// The shard that the sessions of this client id are in.
-    pub(crate) fn shard_of(&self, client_id: &str) -> usize {
+    /// The shard that the session of this client id is in; the same for all shards of one broker.
+    pub fn shard_of(&self, client_id: &str) -> usize {
         match &self.shards {
             // Not the bits by which a shard finds its own among its clients.
             Some(shards) => (self.hasher.hash_one(client_id) >> 24) as usize % shards.siblings.len(),
@@ -250,7 +250,8 @@ impl Core {
     fn gauges(&self) -> Gauges {
         let clamp = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Gauges {
-            connections: clamp(self.connections.len()),
+            // Those under way may yet move.
+            connections: clamp(self.connections.len() - self.handshakes),
             sessions: clamp(self.sessions.len() - self.not_clients().0),
             stored: (self.messages.bytes() + self.will_bytes) as u64,
         }

@@ -117,7 +117,7 @@ impl Batch {
                 out.put_u8(kind::GROUP);
                 put_text(out, filter);
                 out.put_u32_le(weight.members);
-                out.put_u32_le(weight.online);
+                out.put_u32_le(weight.ready);
             }
             Frame::Forget(topic, stamp) => {
                 out.put_u8(kind::FORGET);
@@ -211,7 +211,7 @@ impl<'a> Frames<'a> {
             kind::UNWANTED => Frame::Unwanted(self.text()?),
             kind::GROUP => {
                 let filter = self.text()?;
-                Frame::Group(filter, Weight { members: self.number()?, online: self.number()? })
+                Frame::Group(filter, Weight { members: self.number()?, ready: self.number()? })
             }
             kind::FORGET => Frame::Forget(self.text()?, self.long()?),
             kind::SYNC => Frame::Sync(self.long()?),

@@ -506,7 +506,10 @@ impl State {
         for id in ids {
             self.visit(&id, &[]);
         }
-        // Now the last wills have been published.
+        // Now the last wills have been published. What has expired is gone in all shards once they hear what time it is.
+        for core in &mut self.cores {
+            core.handle_timeout(self.now);
+        }
         let mut topics = Vec::new();
         self.cores[0].retained(None, |topic, _| topics.push(topic.to_owned()));
         for core in &self.cores[1..] {
