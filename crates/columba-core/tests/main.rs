@@ -17,6 +17,7 @@ mod replay;
 mod retained;
 mod session;
 mod settings;
+mod shards;
 mod shared;
 mod snapshot;
 mod subscriptions;

@@ -8,15 +8,15 @@ mod describe;
 mod rules;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use columba_core::codec::{Connect, FixedHeader, MessageProperties, Packet, Publish, QoS, Version, Will};
 use columba_core::{
-    AuthRequest, Authorize, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Intake, Metrics,
-    Peer, RestoreError, Seed, Ticket, Time, Verdict,
+    AuthRequest, Authorize, Batch, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Intake,
+    Metrics, Peer, RestoreError, Seed, Ticket, Time, Verdict,
 };
 
 pub(crate) use self::client::{Client, level, name};
@@ -45,6 +45,9 @@ struct State {
     events: VecDeque<(usize, Event)>,
     /// Questions that were taken, and the shards that asked.
     asked: Vec<(Ticket, usize)>,
+    /// What shards have for each other waits here, by sender and receiver, while the way between them is held up.
+    under_way: BTreeMap<(usize, usize), VecDeque<Batch>>,
+    held_up: bool,
     transcript: VecDeque<String>,
     quiet: bool,
     packets_taken: u64,
@@ -138,6 +141,8 @@ impl World {
             links: Vec::new(),
             events: VecDeque::new(),
             asked: Vec::new(),
+            under_way: BTreeMap::new(),
+            held_up: false,
             transcript: VecDeque::new(),
             quiet: false,
             packets_taken: 0,
@@ -244,6 +249,37 @@ impl World {
         let result = call(&mut state.cores[number], now);
         state.pump();
         result
+    }
+
+    /// From now on shards hear of each other only by [`carry`](Self::carry).
+    pub(crate) fn hold_up(&self) {
+        self.state.borrow_mut().held_up = true;
+    }
+
+    /// Carries one batch from one shard to another; false if there is none.
+    pub(crate) fn carry(&self, from: usize, to: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        let now = state.now;
+        let Some(batch) = state.under_way.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+            return false;
+        };
+        state.cores[to].receive_shard(now, from, &batch);
+        state.pump();
+        true
+    }
+
+    /// Carries all there is, and all that comes of it.
+    pub(crate) fn carry_all(&self) {
+        let shards = self.state.borrow().cores.len();
+        let pairs = || (0..shards).flat_map(|from| (0..shards).map(move |to| (from, to)));
+        while pairs().filter(|&(from, to)| self.carry(from, to)).count() > 0 {}
+    }
+
+    /// A client id whose sessions are in this shard, made of `name`.
+    pub(crate) fn id_in(&self, shard: usize, name: &str) -> String {
+        let state = self.state.borrow();
+        let ids = (0..).map(|number| format!("{name}{number}"));
+        ids.filter(|id| state.cores[0].shard_of(id) == shard).take(1).collect()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
@@ -375,7 +411,15 @@ impl State {
             self.events.push_back((core, event));
         }
         for to in 0..self.cores.len() {
-            if let Some(batch) = self.cores[core].poll_shard(to) {
+            if self.held_up && self.under_way.get(&(core, to)).is_some_and(|waiting| waiting.len() > 1) {
+                continue;
+            }
+            let Some(batch) = self.cores[core].poll_shard(to) else {
+                continue;
+            };
+            if self.held_up {
+                self.under_way.entry((core, to)).or_default().push_back(batch);
+            } else {
                 busy = true;
                 self.cores[to].receive_shard(self.now, core, &batch);
             }
@@ -493,6 +537,13 @@ impl State {
     }
 
     fn wind_down(&mut self) {
+        self.held_up = false;
+        for ((from, to), batches) in std::mem::take(&mut self.under_way) {
+            for batch in batches {
+                self.cores[to].receive_shard(self.now, from, &batch);
+            }
+        }
+        self.pump();
         for link in 0..self.links.len() {
             if self.links[link].open {
                 self.links[link].stalled = false;
