@@ -13,6 +13,10 @@ const SHARE: &str = "$share/";
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName<'a>(&'a str);
 
+/// A topic name that owns its text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicBuf(String);
+
 /// A topic filter, `$share/{name}/…` included where there is one [MQTT-4.8.2-1].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicFilter<'a> {
@@ -71,6 +75,34 @@ impl<'a> TopicName<'a> {
     /// The levels, without their separators; `a//b` has an empty one.
     pub fn levels(self) -> std::str::Split<'a, char> {
         self.0.split('/')
+    }
+}
+
+impl TopicBuf {
+    /// Checks a topic name, as [`TopicName::parse`] does.
+    ///
+    /// # Errors
+    /// Says what is wrong with `text`.
+    #[inline]
+    pub fn parse(text: String) -> Result<Self, TopicError> {
+        TopicName::parse(&text)?;
+        Ok(Self(text))
+    }
+
+    /// The topic name.
+    pub const fn name(&self) -> TopicName<'_> {
+        TopicName(self.0.as_str())
+    }
+
+    /// The text.
+    pub const fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl From<TopicName<'_>> for TopicBuf {
+    fn from(name: TopicName<'_>) -> Self {
+        Self(name.0.to_owned())
     }
 }
 
@@ -153,6 +185,18 @@ impl fmt::Debug for TopicName<'_> {
 impl fmt::Display for TopicName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for TopicBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for TopicBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -270,6 +314,14 @@ mod tests {
         assert_eq!(TopicName::parse("a\0"), Err(TopicError::Null));
         assert!(TopicName::parse(&"x".repeat(65_535)).is_ok());
         assert_eq!(TopicName::parse(&"x".repeat(65_536)), Err(TopicError::TooLong));
+    }
+
+    #[test]
+    fn owned_names() {
+        let owned = TopicBuf::parse("a/b".into()).unwrap();
+        assert_eq!((owned.as_str(), owned.name()), ("a/b", TopicName::parse("a/b").unwrap()));
+        assert_eq!(TopicBuf::from(owned.name()), owned);
+        assert_eq!(TopicBuf::parse("a/+".into()), Err(TopicError::WildcardInName));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::ids::{Ids, Seed};
 use crate::keys::{Arena, ConnectionKey, SessionKey};
 use crate::message::{Messages, SHARE_FROM};
 use crate::metrics::Metrics;
+use crate::parcel::Parcel;
 use crate::route::Scratch;
 use crate::session::{Extra, Session};
 use crate::shards::Shards;
@@ -274,6 +275,24 @@ impl Core {
             self.metrics.packets_received += 1;
             self.metrics.bytes_received += payload.len() as u64;
             self.decoded_publish(index, packet, payload);
+            self.disconnect_overflowed();
+        }
+        intake
+    }
+
+    /// The same for a PUBLISH whose content is shared with all who get the message, topic and properties included. A
+    /// payload that is part of a larger buffer keeps that alive until the last of them has let go of it; only what is
+    /// retained is copied.
+    pub fn receive_parcel(&mut self, now: Time, connection: ConnectionKey, parcel: &Parcel) -> Intake {
+        self.advance_to(now);
+        let Some(index) = self.connections.resolve_connection(connection) else {
+            return Intake::Closed;
+        };
+        let intake = self.intake(index);
+        if intake == Intake::Open {
+            self.metrics.packets_received += 1;
+            self.metrics.bytes_received += parcel.content().payload().len() as u64;
+            self.parcel(index, parcel);
             self.disconnect_overflowed();
         }
         intake

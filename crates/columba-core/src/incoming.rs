@@ -1,8 +1,10 @@
 //! Packets from a client that is online, one at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use columba_codec::{
-    Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, TopicName, Version,
+    Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, TopicName,
 };
 
 use crate::aliases::{Incoming, Outgoing};
@@ -12,7 +14,17 @@ use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask, Fault};
 use crate::inflight::State;
 use crate::message::NewMessage;
+use crate::parcel::{Content, Parcel};
 use crate::session::Delivery;
+
+/// What a PUBLISH came in, as far as it can be shared.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    Copied,
+    /// The payload lies in this buffer.
+    Buffer(&'a Bytes),
+    Content(&'a Arc<Content>),
+}
 
 impl Core {
     /// One whole packet. `frame` is the buffer that `body` lies in, where payloads may be shared with it.
@@ -30,13 +42,22 @@ impl Core {
 
     /// The same for a PUBLISH that came decoded.
     pub(crate) fn decoded_publish(&mut self, index: u32, packet: &Publish<'_>, payload: &Bytes) {
+        self.publish_from(index, packet, Origin::Buffer(payload));
+    }
+
+    /// The same for one whose content is shared.
+    pub(crate) fn parcel(&mut self, index: u32, parcel: &Parcel) {
+        self.publish_from(index, &parcel.packet(), Origin::Content(parcel.content()));
+    }
+
+    fn publish_from(&mut self, index: u32, packet: &Publish<'_>, origin: Origin<'_>) {
         let connection = &mut self.connections[index];
         if connection.phase != Phase::Online {
             let fault = Fault::new(ReasonCode::ProtocolError, "the first packet was not CONNECT");
             return self.finish_silently(index, Cause::Fault(fault));
         }
         connection.last_received = self.now;
-        if let Err(fault) = self.handle_publish(index, packet, Some(payload)) {
+        if let Err(fault) = self.handle_publish(index, packet, origin) {
             self.fail(index, fault);
         }
     }
@@ -55,7 +76,7 @@ impl Core {
         match header.packet_type {
             PacketType::Publish if connection.phase == Phase::Online => {
                 let publish = Publish::decode(header.flags, body, version).map_err(fault)?;
-                self.handle_publish(index, &publish, frame)
+                self.handle_publish(index, &publish, frame.map_or(Origin::Copied, Origin::Buffer))
             }
             _ => {
                 let packet = Packet::decode(header, body, version).map_err(fault)?;
@@ -81,7 +102,7 @@ impl Core {
             };
         }
         match packet {
-            Packet::Publish(publish) => self.handle_publish(index, publish, None),
+            Packet::Publish(publish) => self.handle_publish(index, publish, Origin::Copied),
             Packet::PubAck(ack) => self.handle_puback(index, ack),
             Packet::PubRec(ack) => self.handle_pubrec(index, ack),
             Packet::PubRel(ack) => {
@@ -106,19 +127,14 @@ impl Core {
         }
     }
 
-    fn handle_publish(
-        &mut self,
-        index: u32,
-        publish: &Publish<'_>,
-        frame: Option<&Bytes>,
-    ) -> Result<(), Fault> {
+    fn handle_publish(&mut self, index: u32, publish: &Publish<'_>, origin: Origin<'_>) -> Result<(), Fault> {
         self.metrics.publishes_received += 1;
         self.check_publish(publish)?;
         let mut resolved = std::mem::take(&mut self.scratch.topic);
         let result = match self.resolve_topic(index, publish, &mut resolved) {
-            Ok(Some(topic)) => self.accept_publish(index, topic, publish, frame),
+            Ok(Some(topic)) => self.accept_publish(index, topic, publish, origin),
             Ok(None) => match TopicName::parse(&resolved) {
-                Ok(topic) => self.accept_publish(index, topic, publish, frame),
+                Ok(topic) => self.accept_publish(index, topic, publish, origin),
                 Err(_) => Err(Fault::new(ReasonCode::ProtocolError, "PUBLISH without topic")),
             },
             Err(fault) => Err(fault),
@@ -192,7 +208,7 @@ impl Core {
         index: u32,
         topic: TopicName<'_>,
         publish: &Publish<'_>,
-        frame: Option<&Bytes>,
+        origin: Origin<'_>,
     ) -> Result<(), Fault> {
         let Some(session) = self.connections[index].session else {
             return Ok(());
@@ -213,7 +229,7 @@ impl Core {
                 return Err(Fault::new(ReasonCode::ReceiveMaximumExceeded, text));
             }
         }
-        let outcome = self.try_publish(index, session, topic, publish, frame);
+        let outcome = self.try_publish(index, session, topic, publish, origin);
         self.stall(index);
         let reason = match outcome {
             Ok(true) => ReasonCode::Success,
@@ -258,7 +274,7 @@ impl Core {
         session: u32,
         topic: TopicName<'_>,
         publish: &Publish<'_>,
-        frame: Option<&Bytes>,
+        origin: Origin<'_>,
     ) -> Result<bool, ReasonCode> {
         if topic.levels().count() > self.config.limits.topic_levels {
             return Err(ReasonCode::TopicNameInvalid);
@@ -273,15 +289,25 @@ impl Core {
         }
         let mut forwarded = std::mem::take(&mut self.scratch.forwarded);
         forwarded.clear();
-        if self.connections[index].version == Version::V5 {
+        let v5 = self.connections[index].is_v5();
+        let (content, shared) = match origin {
+            Origin::Copied => (None, None),
+            Origin::Buffer(buffer) => (None, slice_of(buffer, publish.payload)),
+            // A client of before MQTT 5 has no properties to give.
+            Origin::Content(content) if v5 || content.forwarded().is_empty() => {
+                (Some(content), Some(content.payload().clone()))
+            }
+            Origin::Content(content) => (None, Some(content.payload().clone())),
+        };
+        if v5 && content.is_none() {
             publish.properties.encode_forwarded(&mut forwarded);
         }
-        let shared = frame.and_then(|frame| slice_of(frame, publish.payload));
         let message = NewMessage {
             topic,
-            forwarded: &forwarded,
+            forwarded: content.map_or(&forwarded, |content| content.forwarded()),
             payload: publish.payload,
             shared: shared.as_ref(),
+            content,
             qos: publish.qos,
             retain: publish.retain,
             expires: publish.properties.message_expiry.map(|seconds| self.now.plus_secs(u64::from(seconds))),

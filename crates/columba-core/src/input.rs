@@ -10,6 +10,7 @@ use crate::chunks::Chunks;
 use crate::core::{CloseCause, Core, Flow, Intake};
 use crate::event::EventMask;
 use crate::keys::{ConnectionKey, Ticket};
+use crate::parcel::Parcel;
 use crate::shards::Batch;
 
 /// One call. Each does what the method of the same name does.
@@ -23,6 +24,8 @@ pub enum Input {
     Receive { now: Time, connection: ConnectionKey, bytes: Bytes },
     /// [`Core::receive_publish`], with the packet in its encoded form.
     ReceivePublish { now: Time, connection: ConnectionKey, version: Version, bytes: Bytes },
+    /// [`Core::receive_parcel`]
+    ReceiveParcel { now: Time, connection: ConnectionKey, parcel: Parcel },
     /// [`Core::close`]
     Close { now: Time, connection: ConnectionKey, cause: CloseCause },
     /// [`Core::answer`]
@@ -31,6 +34,8 @@ pub enum Input {
     Timeout { now: Time },
     /// [`Core::poll_transmit`]: sending gives out packet identifiers, so when it happens matters.
     Transmit { now: Time, connection: ConnectionKey },
+    /// [`Core::poll_transmit_parcels`]
+    TransmitParcels { now: Time, connection: ConnectionKey },
     /// [`Core::poll_transmit_control`]
     TransmitControl { now: Time, connection: ConnectionKey },
     /// [`Core::enable_events`]
@@ -59,6 +64,8 @@ pub enum Output {
     Intake(Intake, usize),
     /// What to do after sending.
     Flow(Flow),
+    /// The same, and the messages that were handed out decoded.
+    Parcels(Flow, Vec<Parcel>),
     /// Whether there was a connection to end.
     Found(bool),
     /// Where a released connection came from.
@@ -90,6 +97,9 @@ impl Core {
                     Err(_) => Output::None,
                 }
             }
+            Input::ReceiveParcel { now, connection, parcel } => {
+                Output::Intake(self.receive_parcel(*now, *connection, parcel), 0)
+            }
             Input::Close { now, connection, cause } => {
                 self.close(*now, *connection, *cause);
                 Output::None
@@ -103,6 +113,11 @@ impl Core {
                 Output::None
             }
             Input::Transmit { now, connection } => Output::Flow(self.poll_transmit(*now, *connection, out)),
+            Input::TransmitParcels { now, connection } => {
+                let mut parcels = Vec::new();
+                let flow = self.poll_transmit_parcels(*now, *connection, out, &mut parcels);
+                Output::Parcels(flow, parcels)
+            }
             Input::TransmitControl { now, connection } => {
                 Output::Flow(self.poll_transmit_control(*now, *connection, out))
             }

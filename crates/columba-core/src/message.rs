@@ -1,11 +1,14 @@
 //! Messages the broker holds: each stored once, with a plain count of those who wait for it. It knows sizes and
 //! expiry; who gets a message is not its business.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use columba_codec::{QoS, TopicName};
+use columba_codec::{QoS, TopicBuf, TopicName};
 use slab::Slab;
 
 use crate::Time;
+use crate::parcel::Content;
 use crate::timers::{Due, TimerKey, Timers};
 
 /// What a stored message is counted with beyond its topic, properties and payload, in bytes: roughly the memory
@@ -40,9 +43,17 @@ pub(crate) struct Message {
     properties_len: u32,
     /// As counted for every limit; stays when the bytes are gone.
     size: u32,
-    /// Topic, then forwarded properties, then the payload unless that is shared.
-    body: Box<[u8]>,
+    body: Body,
     rare: Option<Box<Rare>>,
+}
+
+/// What a message contains.
+#[derive(Debug)]
+enum Body {
+    /// Topic, then forwarded properties, then the payload unless that is shared with the buffer it came in.
+    Packed(Box<[u8]>),
+    /// It came from a client in the same process, or has been handed to one.
+    Shared(Arc<Content>),
 }
 
 /// What few messages have; for the others it would be a third of their entry.
@@ -63,6 +74,8 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) payload: &'a [u8],
     /// The payload where it may be shared.
     pub(crate) shared: Option<&'a Bytes>,
+    /// Topic, properties and payload where they may be shared as they are.
+    pub(crate) content: Option<&'a Arc<Content>>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) expires: Option<Time>,
@@ -97,13 +110,13 @@ impl Messages {
 
     /// Stores a message with one reference, the caller's.
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
-        let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
-        let inline = if shared.is_some() { &[][..] } else { new.payload };
-        let topic = new.topic.as_str().as_bytes();
-        let mut body = Vec::with_capacity(topic.len() + new.forwarded.len() + inline.len());
-        body.extend_from_slice(topic);
-        body.extend_from_slice(new.forwarded);
-        body.extend_from_slice(inline);
+        let (body, shared) = if let Some(content) = new.content {
+            (Body::Shared(content.clone()), None)
+        } else {
+            let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
+            let inline = if shared.is_some() { &[][..] } else { new.payload };
+            (Body::pack(new.topic, new.forwarded, inline), shared)
+        };
         self.bytes += new.size();
         let entry = self.store.vacant_entry();
         let id = entry.key() as MessageId;
@@ -115,10 +128,10 @@ impl Messages {
             retain: new.retain,
             retained: false,
             expired: false,
-            topic_len: topic.len() as u16,
+            topic_len: new.topic.as_str().len() as u16,
             properties_len: new.forwarded.len() as u32,
             size: new.size() as u32,
-            body: body.into_boxed_slice(),
+            body,
             rare: (shared.is_some() || expiry.is_some()).then(|| Box::new(Rare { shared, expiry, stamp: 0 })),
         });
         id
@@ -187,33 +200,91 @@ impl Messages {
     /// Copies a shared payload, so that it does not keep its buffer alive.
     pub(crate) fn unshare(&mut self, id: MessageId) {
         let message = &mut self.store[id as usize];
+        if let Body::Shared(content) = &message.body {
+            let content = content.clone();
+            let large = content.payload().len() >= SHARE_FROM;
+            let inline = if large { &[][..] } else { content.payload() };
+            message.body = Body::pack(content.topic(), content.forwarded(), inline);
+            if large {
+                message.rare.get_or_insert_default().shared = Some(content.payload().clone());
+            }
+        }
         if let Some(Rare { shared: Some(shared), .. }) = message.rare.as_deref_mut() {
             *shared = Bytes::copy_from_slice(shared);
+        }
+    }
+
+    /// Keeps the message in the form that is shared with clients in the same process from now on.
+    #[inline]
+    pub(crate) fn share(&mut self, id: MessageId) {
+        let message = &mut self.store[id as usize];
+        if let Body::Packed(_) = message.body {
+            message.unpack();
+        }
+    }
+}
+
+impl Body {
+    fn pack(topic: TopicName<'_>, forwarded: &[u8], payload: &[u8]) -> Self {
+        let topic = topic.as_str().as_bytes();
+        let mut body = Vec::with_capacity(topic.len() + forwarded.len() + payload.len());
+        body.extend_from_slice(topic);
+        body.extend_from_slice(forwarded);
+        body.extend_from_slice(payload);
+        Self::Packed(body.into_boxed_slice())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Packed(body) => body.len(),
+            Self::Shared(content) => {
+                content.topic().as_str().len() + content.forwarded().len() + content.payload().len()
+            }
         }
     }
 }
 
 impl Message {
     pub(crate) fn topic(&self) -> &str {
-        // The body begins with a topic name that was checked when the message was made.
-        std::str::from_utf8(&self.body[..usize::from(self.topic_len)]).unwrap_or_default()
+        match &self.body {
+            // The body begins with a topic name that was checked when the message was made.
+            Body::Packed(body) => {
+                std::str::from_utf8(&body[..usize::from(self.topic_len)]).unwrap_or_default()
+            }
+            Body::Shared(content) => content.topic().as_str(),
+        }
     }
 
     pub(crate) fn forwarded(&self) -> &[u8] {
         let from = usize::from(self.topic_len);
-        &self.body[from..from + self.properties_len as usize]
+        match &self.body {
+            Body::Packed(body) => &body[from..from + self.properties_len as usize],
+            Body::Shared(content) => content.forwarded(),
+        }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        match self.shared() {
-            Some(shared) => shared,
-            None => &self.body[usize::from(self.topic_len) + self.properties_len as usize..],
+        match (&self.body, self.shared()) {
+            (_, Some(shared)) => shared,
+            (Body::Packed(body), None) => &body[usize::from(self.topic_len) + self.properties_len as usize..],
+            (Body::Shared(content), None) => content.payload(),
         }
     }
 
     /// The payload, if it is to be linked rather than copied.
     pub(crate) fn shared(&self) -> Option<&Bytes> {
-        self.rare.as_ref()?.shared.as_ref()
+        match &self.body {
+            Body::Packed(_) => self.rare.as_ref()?.shared.as_ref(),
+            Body::Shared(content) => Some(content.payload()).filter(|payload| payload.len() >= SHARE_FROM),
+        }
+    }
+
+    /// The message as it is shared, if it is.
+    pub(crate) const fn content(&self) -> Option<&Arc<Content>> {
+        match &self.body {
+            Body::Packed(_) => None,
+            Body::Shared(content) => Some(content),
+        }
     }
 
     /// Its size as counted for every limit.
@@ -223,7 +294,8 @@ impl Message {
 
     /// Size of what is still there.
     fn held(&self) -> usize {
-        self.body.len() + self.shared().map_or(0, Bytes::len) + MESSAGE_OVERHEAD
+        let apart = self.rare.as_ref().and_then(|rare| rare.shared.as_ref()).map_or(0, Bytes::len);
+        self.body.len() + apart + MESSAGE_OVERHEAD
     }
 
     /// Expired and not to be sent any more, unless it has been sent before.
@@ -254,11 +326,34 @@ impl Message {
     /// Lets go of the bytes but for the topic, by which its end is reported; returns how many were counted.
     fn empty(&mut self) -> usize {
         let before = self.held();
-        self.body = self.body[..usize::from(self.topic_len)].into();
+        self.body = Body::Packed(self.topic().as_bytes().into());
         if let Some(rare) = &mut self.rare {
             rare.shared = None;
         }
         self.properties_len = 0;
         before - self.held()
+    }
+
+    /// Changes to the form that is shared; a large payload already is.
+    #[cold]
+    fn unpack(&mut self) {
+        let payload = self.shared().cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.payload()));
+        // What is stored is a topic name.
+        let topic = TopicName::parse(self.topic()).expect("it was checked when the message was made");
+        let content = Content::from_parts(TopicBuf::from(topic), self.forwarded(), payload);
+        self.body = Body::Shared(Arc::new(content));
+        if let Some(rare) = &mut self.rare {
+            rare.shared = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!((size_of::<Body>(), size_of::<Message>()), (16, 48));
     }
 }

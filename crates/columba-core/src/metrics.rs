@@ -16,9 +16,9 @@ pub struct Metrics {
     pub packets_received: u64,
     /// Packets of all types handed out for sending.
     pub packets_sent: u64,
-    /// Bytes received in whole packets.
+    /// Bytes received in whole packets; of a PUBLISH that came decoded, those of its payload.
     pub bytes_received: u64,
-    /// Bytes handed out for sending.
+    /// Bytes handed out for sending; of a PUBLISH that is handed out decoded, those of its payload.
     pub bytes_sent: u64,
     /// PUBLISH packets received, repeated ones included.
     pub publishes_received: u64,

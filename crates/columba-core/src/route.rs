@@ -337,6 +337,7 @@ impl Core {
             forwarded: &forwarded,
             payload: &payload,
             shared: shared.as_ref(),
+            content: None,
             qos: message.qos,
             retain: message.retain,
             expires: message.expires(),

@@ -1,6 +1,8 @@
 //! Output of one connection: what waits becomes bytes here, where the packet identifier, the alias, the remaining
 //! expiry and the room the client has are known.
 
+use std::sync::Arc;
+
 use columba_codec::{PacketId, PacketType, PublishHead, QoS, ReasonCode, SubscriptionId, Version};
 
 use crate::Time;
@@ -11,6 +13,8 @@ use crate::core::{Core, Flow};
 use crate::event::{DropCause, Event, EventMask};
 use crate::inflight::State;
 use crate::keys::ConnectionKey;
+use crate::message::Message;
+use crate::parcel::Parcel;
 use crate::session::{Delivery, Notes};
 
 /// The largest packet there can be; a broker adds properties to what it forwards.
@@ -25,25 +29,127 @@ enum Outcome {
     TooLarge,
 }
 
+/// Where what is sent goes.
+trait Outlet {
+    /// PUBLISH packets stay decoded, so there are no topic aliases.
+    const DECODED: bool;
+
+    /// Bytes so far, as counted for the budget of a turn.
+    fn len(&self) -> usize;
+
+    /// Where packets other than PUBLISH go.
+    fn bytes(&mut self) -> &mut Chunks;
+
+    /// Takes a PUBLISH; its payload, and the rest where it stays decoded, is that of the message.
+    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message);
+}
+
+impl Outlet for Chunks {
+    const DECODED: bool = false;
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn bytes(&mut self) -> &mut Chunks {
+        self
+    }
+
+    #[inline]
+    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message) {
+        head.encode(version, self.tail());
+        match message.shared() {
+            Some(shared) => self.link(shared.clone()),
+            None => self.put(message.payload()),
+        }
+    }
+}
+
+/// Messages stay decoded, everything else becomes bytes.
+struct Decoded<'a> {
+    bytes: &'a mut Chunks,
+    parcels: &'a mut Vec<Parcel>,
+    payload_bytes: usize,
+}
+
+/// What a parcel counts beside its payload for the budget of a turn: about as much as its head would as bytes.
+const PARCEL_HEAD: usize = 32;
+
+impl Outlet for Decoded<'_> {
+    const DECODED: bool = true;
+
+    fn len(&self) -> usize {
+        self.bytes.len() + self.payload_bytes + self.parcels.len() * PARCEL_HEAD
+    }
+
+    fn bytes(&mut self) -> &mut Chunks {
+        self.bytes
+    }
+
+    #[inline]
+    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message) {
+        let Some(content) = message.content() else {
+            debug_assert!(false, "what stays decoded is shared before");
+            return;
+        };
+        let content = if version < Version::V5 && !content.forwarded().is_empty() {
+            Arc::new(content.without_properties())
+        } else {
+            content.clone()
+        };
+        self.payload_bytes += head.payload_len;
+        let parcel = Parcel::new(content)
+            .with_qos(head.qos, head.packet_id)
+            .with_retain(head.retain)
+            .with_dup(head.dup)
+            .with_expiry(head.message_expiry)
+            .with_subscription_ids(head.subscription_ids);
+        self.parcels.push(parcel);
+    }
+}
+
 impl Core {
     /// Appends to `out` what the connection has to send, up to
     /// [`Limits::transmit_budget`](crate::Limits::transmit_budget) or a packet more.
     pub fn poll_transmit(&mut self, now: Time, connection: ConnectionKey, out: &mut Chunks) -> Flow {
         self.advance_to(now);
+        let before = out.len();
+        let flow = self.transmit(connection, out);
+        self.metrics.bytes_sent += (out.len() - before) as u64;
+        flow
+    }
+
+    /// The same for a client in the same process: PUBLISH packets are appended to `parcels`, decoded and without topic
+    /// aliases, and all others to `out`, so that they go before.
+    pub fn poll_transmit_parcels(
+        &mut self,
+        now: Time,
+        connection: ConnectionKey,
+        out: &mut Chunks,
+        parcels: &mut Vec<Parcel>,
+    ) -> Flow {
+        self.advance_to(now);
+        let before = out.len();
+        let mut outlet = Decoded { bytes: out, parcels, payload_bytes: 0 };
+        let flow = self.transmit(connection, &mut outlet);
+        let payload_bytes = outlet.payload_bytes;
+        self.metrics.bytes_sent += (out.len() - before + payload_bytes) as u64;
+        flow
+    }
+
+    #[inline]
+    fn transmit(&mut self, connection: ConnectionKey, out: &mut impl Outlet) -> Flow {
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Flow::Close;
         };
-        let before = out.len();
         self.connections[index].ready = false;
-        self.transmit_control(index, out);
-        let flow = match (self.connections[index].phase, self.connections[index].session) {
+        self.transmit_control(index, out.bytes());
+        match (self.connections[index].phase, self.connections[index].session) {
             // After DISCONNECT or a refusal, messages that wait are not sent [MQTT-3.14.4-1].
             (Phase::Closing, _) => Flow::Close,
             (Phase::Online, Some(session)) => self.transmit_session(index, session, out),
             _ => Flow::Idle,
-        };
-        self.metrics.bytes_sent += (out.len() - before) as u64;
-        flow
+        }
     }
 
     /// Appends only what waits besides messages: acknowledgements and the like. For a client that takes no more
@@ -73,7 +179,7 @@ impl Core {
         self.recycle(buffer);
     }
 
-    fn transmit_session(&mut self, index: u32, session: u32, out: &mut Chunks) -> Flow {
+    fn transmit_session(&mut self, index: u32, session: u32, out: &mut impl Outlet) -> Flow {
         let limit = out.len() + self.config.limits.transmit_budget;
         let quota = self.connections[index].send_maximum;
         if !self.sessions[session].inflight.all_resent() && !self.resend(index, session, quota, limit, out) {
@@ -104,7 +210,7 @@ impl Core {
 
     /// Sends again what was not acknowledged on an earlier connection, in the order it was first sent
     /// [MQTT-4.4.0-1]. True when nothing is left to send again.
-    fn resend(&mut self, index: u32, session: u32, quota: u16, limit: usize, out: &mut Chunks) -> bool {
+    fn resend(&mut self, index: u32, session: u32, quota: u16, limit: usize, out: &mut impl Outlet) -> bool {
         while out.len() < limit {
             let Some(entry) = self.sessions[session].inflight.next_resend(quota) else {
                 return self.sessions[session].inflight.all_resent();
@@ -119,7 +225,7 @@ impl Core {
                     id,
                     ReasonCode::Success,
                     version,
-                    out.tail(),
+                    out.bytes().tail(),
                 );
                 self.metrics.packets_sent += 1;
             } else if let Outcome::TooLarge = self.write(index, session, &entry.delivery, Some(id), true, out)
@@ -138,7 +244,7 @@ impl Core {
     /// Sends a delivery for the first time: not marked as a duplicate, and at QoS 1 and 2 with an identifier
     /// that is free [MQTT-4.3.1-1] [MQTT-4.3.2-2] [MQTT-4.3.3-2].
     #[inline]
-    fn transmit_new(&mut self, index: u32, session: u32, delivery: Delivery, out: &mut Chunks) {
+    fn transmit_new(&mut self, index: u32, session: u32, delivery: Delivery, out: &mut impl Outlet) {
         if self.messages.get(delivery.message).is_expired() {
             // [MQTT-3.3.2-5]
             return self.drop_one_expired(session, &delivery);
@@ -168,15 +274,18 @@ impl Core {
     }
 
     #[inline]
-    fn write(
+    fn write<O: Outlet>(
         &mut self,
         index: u32,
         session: u32,
         delivery: &Delivery,
         id: Option<PacketId>,
         dup: bool,
-        out: &mut Chunks,
+        out: &mut O,
     ) -> Outcome {
+        if O::DECODED {
+            self.messages.share(delivery.message);
+        }
         let connection = &mut self.connections[index];
         let message = self.messages.get(delivery.message);
         let payload = message.payload();
@@ -206,7 +315,7 @@ impl Core {
                 }
                 Notes::Extra(extra) => &self.extras[extra as usize].ids,
             };
-            if let Some(aliases) = &connection.aliases {
+            if let Some(aliases) = connection.aliases.as_ref().filter(|_| !O::DECODED) {
                 match aliases.outgoing.choose(head.topic) {
                     Choice::Plain => {}
                     Choice::Set(alias) => head.topic_alias = Some(alias),
@@ -225,12 +334,8 @@ impl Core {
             // [MQTT-3.1.2-24]
             return Outcome::TooLarge;
         }
-        head.encode(connection.version, out.tail());
-        match message.shared() {
-            Some(shared) => out.link(shared.clone()),
-            None => out.put(payload),
-        }
-        if let Some(aliases) = &mut connection.aliases {
+        out.publish(&head, connection.version, message);
+        if let Some(aliases) = connection.aliases.as_mut().filter(|_| !O::DECODED) {
             aliases.outgoing.commit(message.topic());
         }
         self.metrics.packets_sent += 1;

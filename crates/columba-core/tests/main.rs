@@ -11,6 +11,7 @@ mod events;
 mod handshake;
 mod lateness;
 mod limits;
+mod parcels;
 mod properties;
 mod qos;
 mod replay;

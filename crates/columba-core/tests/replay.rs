@@ -4,11 +4,11 @@
 use bytes::{Bytes, BytesMut};
 use columba_core::codec::{
     Ack, Connect, ConnectProperties, FixedHeader, List, Packet, PacketId, PacketType, Publish, ReasonCode,
-    Subscribe, SubscribeItem, SubscriptionOptions, TopicFilter, Version, Will,
+    Subscribe, SubscribeItem, SubscriptionId, SubscriptionOptions, TopicFilter, Version, Will,
 };
 use columba_core::{
-    Chunks, CloseCause, Config, ConnectionKey, Core, Event, EventMask, FullQueue, Input, Output, Peer, Seed,
-    Ticket, Time, Verdict,
+    Chunks, CloseCause, Config, ConnectionKey, Content, Core, Event, EventMask, FullQueue, Input, Output,
+    Parcel, Peer, Seed, Ticket, Time, Verdict,
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::world::{ALL, V5, level, name, will};
 
 /// Something that happens. Small numbers name a connection, a client id, a topic and so on, modulo what there is.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Open {
         trusted: bool,
     },
@@ -42,7 +42,7 @@ enum Step {
         id: u16,
         size: u16,
         expiry: Option<u32>,
-        decoded: bool,
+        form: Form,
     },
     Ack {
         link: u8,
@@ -58,7 +58,7 @@ enum Step {
     },
     Transmit {
         link: u8,
-        control: bool,
+        what: What,
     },
     Answer {
         ticket: u8,
@@ -76,12 +76,30 @@ enum Step {
     ShutDown,
 }
 
+/// How a PUBLISH comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    Bytes,
+    Decoded,
+    Parcel,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    Bytes,
+    Control,
+    Parcels,
+}
+
 const IDS: [&str; 4] = ["a", "b", "c", ""];
 const TOPICS: [&str; 4] = ["a", "a/b", "$x", "deep/er/topic"];
 const FILTERS: [&str; 6] = ["#", "a", "a/+", "$share/g/#", "$share/g/a", "+/b"];
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     let link = || 0..5_u8;
+    let form = prop_oneof![Just(Form::Bytes), Just(Form::Decoded), Just(Form::Parcel)];
+    let what = prop_oneof![2 => Just(What::Bytes), 1 => Just(What::Control), 2 => Just(What::Parcels)];
     prop_oneof![
         3 => any::<bool>().prop_map(|trusted| Step::Open { trusted }),
         6 => (link(), 0..3_u8, 0..4_u8, any::<bool>(), 0..30_u32, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
@@ -90,15 +108,15 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => (link(), 0..6_u8, 0..3_u8).prop_map(|(link, filter, qos)| Step::Subscribe { link, filter, qos }),
         12 => (
             (link(), 0..4_u8, 0..3_u8, any::<bool>(), 1..4_u16),
-            (prop_oneof![0..20_u16, Just(9000)], prop::option::weighted(0.2, 0..20_u32), any::<bool>()),
+            (prop_oneof![0..20_u16, Just(9000)], prop::option::weighted(0.2, 0..20_u32), form),
         )
-            .prop_map(|((link, topic, qos, retain, id), (size, expiry, decoded))| {
-                Step::Publish { link, topic, qos, retain, id, size, expiry, decoded }
+            .prop_map(|((link, topic, qos, retain, id), (size, expiry, form))| {
+                Step::Publish { link, topic, qos, retain, id, size, expiry, form }
             }),
         6 => (link(), 0..4_u8, 1..5_u16).prop_map(|(link, kind, id)| Step::Ack { link, kind, id }),
         2 => (link(), prop::collection::vec(any::<u8>(), 0..12)).prop_map(|(link, bytes)| Step::Bytes { link, bytes }),
         2 => link().prop_map(|link| Step::Close { link }),
-        12 => (link(), prop::bool::weighted(0.2)).prop_map(|(link, control)| Step::Transmit { link, control }),
+        12 => (link(), what).prop_map(|(link, what)| Step::Transmit { link, what }),
         4 => (any::<u8>(), 0..4_u8).prop_map(|(ticket, verdict)| Step::Answer { ticket, verdict }),
         6 => (0..20_u16, any::<bool>()).prop_map(|(seconds, awake)| Step::Wait { seconds, awake }),
         1 => (0..4_u8).prop_map(|id| Step::Disconnect { id }),
@@ -109,7 +127,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn any_config() -> impl Strategy<Value = Config> {
+pub(crate) fn any_config() -> impl Strategy<Value = Config> {
     let policy = prop_oneof![
         Just(FullQueue::DropNewest),
         Just(FullQueue::DropOldest),
@@ -128,13 +146,32 @@ fn any_config() -> impl Strategy<Value = Config> {
 }
 
 /// One history, as it is made: which connections there are, which questions are open, what time it is.
-struct History {
+pub(crate) struct History {
     now: Time,
     links: Vec<(ConnectionKey, Version)>,
     tickets: Vec<Ticket>,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self { now: Time::from_secs(1), links: Vec::new(), tickets: Vec::new() }
+    }
+}
+
 impl History {
+    /// What a call has led to.
+    pub(crate) fn note(&mut self, input: &Input, output: &Output, events: &[Event]) {
+        self.tickets.extend(events.iter().filter_map(|event| match event {
+            Event::Authenticate { ticket, .. } => Some(*ticket),
+            _ => None,
+        }));
+        match (output, input) {
+            (Output::Opened(key), _) => self.links.push((*key, V5)),
+            (_, Input::Close { connection, .. }) => self.links.retain(|link| link.0 != *connection),
+            _ => {}
+        }
+    }
+
     fn link(&mut self, number: u8) -> Option<&mut (ConnectionKey, Version)> {
         let count = self.links.len();
         self.links.get_mut(usize::from(number) % count.max(1))
@@ -153,7 +190,7 @@ impl History {
     }
 
     /// The step as a call, if there is what it names.
-    fn input(&mut self, step: &Step) -> Option<Input> {
+    pub(crate) fn input(&mut self, step: &Step) -> Option<Input> {
         let now = self.now;
         match *step {
             Step::Open { trusted } => Some(Input::Open { now, peer: Peer { trusted, ..Peer::default() } }),
@@ -175,6 +212,7 @@ impl History {
                 self.send(link, &Packet::Connect(Box::new(connect)))
             }
             Step::Subscribe { link, filter, qos } => {
+                let subscription_id = SubscriptionId::new(u32::from(filter / 2));
                 let filter = TopicFilter::parse(FILTERS[usize::from(filter)]).expect("it is one");
                 let options = SubscriptionOptions { qos: level(qos), ..SubscriptionOptions::default() };
                 let filters = [SubscribeItem { filter, options }];
@@ -182,24 +220,30 @@ impl History {
                     link,
                     &Packet::Subscribe(Subscribe {
                         packet_id: PacketId::MIN,
-                        subscription_id: None,
+                        subscription_id,
                         user_properties: List::EMPTY,
                         filters: List::from_slice(&filters),
                     }),
                 )
             }
-            Step::Publish { link, topic, qos, retain, id, size, expiry, decoded } => {
+            Step::Publish { link, topic, qos, retain, id, size, expiry, form } => {
                 let payload = vec![b'x'; size.into()];
                 let mut publish = Publish::new(name(TOPICS[usize::from(topic)]), &payload);
                 (publish.qos, publish.retain) = (level(qos), retain);
                 publish.packet_id = PacketId::new(id).filter(|_| qos > 0);
                 publish.properties.message_expiry = expiry;
-                let version = self.link(link)?.1;
-                match self.send(link, &Packet::Publish(publish))? {
-                    Input::Receive { now, connection, bytes } if decoded => {
+                publish.properties.content_type = expiry.map(|_| "text");
+                let &mut (connection, version) = self.link(link)?;
+                match (form, self.send(link, &Packet::Publish(publish.clone()))?) {
+                    (Form::Bytes, input) => Some(input),
+                    (Form::Decoded, Input::Receive { bytes, .. }) => {
                         Some(Input::ReceivePublish { now, connection, version, bytes })
                     }
-                    input => Some(input),
+                    (Form::Parcel, _) => {
+                        let parcel = parcel(&publish, Bytes::from(payload.clone()));
+                        Some(Input::ReceiveParcel { now, connection, parcel })
+                    }
+                    (_, input) => panic!("{input:?} is no PUBLISH"),
                 }
             }
             Step::Ack { link, kind, id } => {
@@ -213,12 +257,12 @@ impl History {
                 let connection = self.link(link)?.0;
                 Some(Input::Close { now, connection, cause: CloseCause::Transport })
             }
-            Step::Transmit { link, control } => {
+            Step::Transmit { link, what } => {
                 let connection = self.link(link)?.0;
-                Some(if control {
-                    Input::TransmitControl { now, connection }
-                } else {
-                    Input::Transmit { now, connection }
+                Some(match what {
+                    What::Bytes => Input::Transmit { now, connection },
+                    What::Control => Input::TransmitControl { now, connection },
+                    What::Parcels => Input::TransmitParcels { now, connection },
                 })
             }
             Step::Answer { ticket, verdict } => {
@@ -244,6 +288,16 @@ impl History {
     }
 }
 
+/// A PUBLISH as a program in the same process hands it over.
+pub(crate) fn parcel(publish: &Publish<'_>, payload: Bytes) -> Parcel {
+    let topic = publish.topic.expect("there are no aliases");
+    let content = Content::new(topic.into(), payload).with_properties(&publish.properties);
+    Parcel::new(content)
+        .with_qos(publish.qos, publish.packet_id)
+        .with_retain(publish.retain)
+        .with_expiry(publish.properties.message_expiry)
+}
+
 /// The call that an input stands for, as a shell makes it.
 fn call(core: &mut Core, input: &Input, out: &mut Chunks) -> Output {
     match input {
@@ -261,6 +315,9 @@ fn call(core: &mut Core, input: &Input, out: &mut Chunks) -> Output {
             let payload = bytes.slice(bytes.len() - publish.payload.len()..);
             Output::Intake(core.receive_publish(*now, *connection, &publish, &payload), 0)
         }
+        Input::ReceiveParcel { now, connection, parcel } => {
+            Output::Intake(core.receive_parcel(*now, *connection, parcel), 0)
+        }
         Input::Close { now, connection, cause } => {
             core.close(*now, *connection, *cause);
             Output::None
@@ -274,6 +331,11 @@ fn call(core: &mut Core, input: &Input, out: &mut Chunks) -> Output {
             Output::None
         }
         Input::Transmit { now, connection } => Output::Flow(core.poll_transmit(*now, *connection, out)),
+        Input::TransmitParcels { now, connection } => {
+            let mut parcels = Vec::new();
+            let flow = core.poll_transmit_parcels(*now, *connection, out, &mut parcels);
+            Output::Parcels(flow, parcels)
+        }
         Input::TransmitControl { now, connection } => {
             Output::Flow(core.poll_transmit_control(*now, *connection, out))
         }
@@ -292,8 +354,10 @@ fn call(core: &mut Core, input: &Input, out: &mut Chunks) -> Output {
     }
 }
 
-/// All that a core hands out besides bytes.
-fn polled(core: &mut Core) -> (Vec<ConnectionKey>, Vec<ConnectionKey>, Vec<Event>, Option<Time>) {
+/// What a core hands out besides bytes: who is ready, who is to be closed, news, the deadline.
+type Polled = (Vec<ConnectionKey>, Vec<ConnectionKey>, Vec<Event>, Option<Time>);
+
+pub(crate) fn polled(core: &mut Core) -> Polled {
     (
         std::iter::from_fn(|| core.poll_ready()).collect(),
         std::iter::from_fn(|| core.poll_abort()).collect(),
@@ -313,7 +377,7 @@ proptest! {
     ) {
         let mut live = Core::new(config.clone(), Seed::from(seed));
         let mut replayed = Core::new(config, Seed::from(seed));
-        let mut history = History { now: Time::from_secs(1), links: Vec::new(), tickets: Vec::new() };
+        let mut history = History::default();
         for step in &steps {
             let Some(input) = history.input(step) else { continue };
             let (mut sent, mut again) = (Chunks::new(), Chunks::new());
@@ -321,17 +385,9 @@ proptest! {
             prop_assert_eq!(&replayed.apply(&input, &mut again), &output, "{:?}", input);
             prop_assert_eq!(sent.to_vec(), again.to_vec());
             let now = polled(&mut live);
-            history.tickets.extend(now.2.iter().filter_map(|event| match event {
-                Event::Authenticate { ticket, .. } => Some(*ticket),
-                _ => None,
-            }));
+            history.note(&input, &output, &now.2);
             prop_assert_eq!(now, polled(&mut replayed));
             prop_assert_eq!(live.metrics(), replayed.metrics());
-            match (output, input) {
-                (Output::Opened(key), _) => history.links.push((key, V5)),
-                (_, Input::Close { connection, .. }) => history.links.retain(|link| link.0 != connection),
-                _ => {}
-            }
         }
     }
 }

@@ -192,12 +192,12 @@ impl Client {
     /// The topic is none, a property does not fit into a packet, the broker refused the message, or the connection
     /// has ended.
     pub async fn send(&self, message: Publish) -> Result<(), ClientError> {
-        let topic = TopicName::parse(&message.topic).map_err(ClientError::Topic)?;
-        message.check(topic).map_err(ClientError::Encode)?;
-        if message.qos == QoS::AtMostOnce {
-            return self.enqueue(Outgoing::Publish(message, None)).await;
+        let parcel = message.into_parcel()?;
+        let qos = parcel.qos();
+        if qos == QoS::AtMostOnce {
+            return self.enqueue(Outgoing::Publish(parcel)).await;
         }
-        match self.request(|id| Ok(Outgoing::Publish(message, Some(id)))).await? {
+        match self.request(|id| Ok(Outgoing::Publish(parcel.with_qos(qos, Some(id))))).await? {
             Answer::Acknowledged(reason) if reason.is_error() => Err(ClientError::NotPublished(reason)),
             _ => Ok(()),
         }

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use columba_core::codec::TopicName;
+use columba_core::codec::packet::encode_ack;
+use columba_core::codec::{ReasonCode, Version};
 use columba_core::{
-    Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Peer, Ticket, Time, Verdict,
+    Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Parcel, Peer, Ticket, Time,
+    Verdict,
 };
 use futures::StreamExt;
 use futures::channel::oneshot;
@@ -48,6 +50,8 @@ pub struct Driver {
     /// One read buffer and one output for all connections: an idle connection holds none.
     input: BytesMut,
     output: Chunks,
+    /// The same for messages to clients in this process.
+    parcels: Vec<Parcel>,
     /// What was taken off the ready list, kept for its allocation.
     batch: Vec<Arc<OneWaker>>,
     ending: Option<Ending>,
@@ -85,6 +89,12 @@ struct Accepting {
     waker: Waker,
     /// It has failed too often: until then it is not asked.
     rest: Option<Time>,
+}
+
+/// Whether a connection's turn goes on.
+enum Turn {
+    Over,
+    More,
 }
 
 /// A shutdown under way.
@@ -127,6 +137,7 @@ impl Driver {
             deadline: None,
             input: BytesMut::new(),
             output: Chunks::new(),
+            parcels: Vec::new(),
             batch: Vec::new(),
             ending: None,
             ping: None,
@@ -373,28 +384,24 @@ impl Driver {
         if let Some(link) = &mut self.links[at] {
             link.paused = paused;
         }
-        self.transmit(key, now);
     }
 
     fn receive_local(&mut self, key: ConnectionKey, packet: &Outgoing, now: Time) -> Intake {
+        self.input.clear();
         match packet {
-            Outgoing::Encoded(bytes) => {
-                self.input.clear();
-                self.input.extend_from_slice(bytes);
-                let intake = self.core.receive(now, key, &mut self.input);
-                let taken = self.input.is_empty();
-                self.input.clear();
-                // The packet that makes the core pause is taken; it is the next one that waits.
-                if taken && intake == Intake::Paused { Intake::Open } else { intake }
+            Outgoing::Publish(parcel) => return self.core.receive_parcel(now, key, parcel),
+            Outgoing::Encoded(bytes) => self.input.extend_from_slice(bytes),
+            Outgoing::Ack(packet, id) => {
+                let mut bytes = Vec::with_capacity(4);
+                encode_ack(*packet, *id, ReasonCode::Success, Version::V5, &mut bytes);
+                self.input.extend_from_slice(&bytes);
             }
-            Outgoing::Publish(publish, id) => match TopicName::parse(&publish.topic) {
-                Ok(topic) => publish.with_packet(topic, *id, |packet| {
-                    self.core.receive_publish(now, key, packet, &publish.payload)
-                }),
-                // Checked when it was sent.
-                Err(_) => Intake::Open,
-            },
         }
+        let intake = self.core.receive(now, key, &mut self.input);
+        let taken = self.input.is_empty();
+        self.input.clear();
+        // The packet that makes the core pause is taken; it is the next one that waits.
+        if taken && intake == Intake::Paused { Intake::Open } else { intake }
     }
 
     /// The transport has ended.
@@ -472,35 +479,25 @@ impl Driver {
                 // What is under way is sent first; the transport says when.
                 return;
             }
-            if let Io::Local(local) = &link.io
-                && local.lock().blocked
-            {
-                let flow = self.core.poll_transmit_control(now, key, &mut self.output);
-                local.deliver(&mut self.output);
-                if flow == Flow::Close {
-                    self.lost(at, now);
-                    return;
+            let Io::Transport(transport) = &mut link.io else {
+                match self.transmit_local(at, now) {
+                    Turn::Over => return,
+                    Turn::More => continue,
                 }
-                return self.resume(at);
-            }
+            };
             let flow = self.core.poll_transmit(now, key, &mut self.output);
             link.closing = flow == Flow::Close;
             if !self.output.is_empty() {
-                match &mut link.io {
-                    Io::Local(local) => local.deliver(&mut self.output),
-                    Io::Transport(transport) => {
-                        match transport.poll_write(&mut Context::from_waker(&link.waker), &mut self.output) {
-                            Poll::Ready(Ok(())) => {}
-                            Poll::Ready(Err(_)) => {
-                                self.output.clear();
-                                return self.lost(at, now);
-                            }
-                            Poll::Pending => {
-                                link.unsent = std::mem::take(&mut self.output);
-                                link.writing = true;
-                                return;
-                            }
-                        }
+                match transport.poll_write(&mut Context::from_waker(&link.waker), &mut self.output) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => {
+                        self.output.clear();
+                        return self.lost(at, now);
+                    }
+                    Poll::Pending => {
+                        link.unsent = std::mem::take(&mut self.output);
+                        link.writing = true;
+                        return;
                     }
                 }
             }
@@ -520,6 +517,29 @@ impl Driver {
         }
     }
 
+    /// One turn of a client in this process: what it is sent is there at once.
+    fn transmit_local(&mut self, at: usize, now: Time) -> Turn {
+        let Some(Link { key, io: Io::Local(local), more, .. }) = &mut self.links[at] else {
+            return Turn::Over;
+        };
+        // Until it has taken some of its messages it is given answers only.
+        *more = local.is_blocked();
+        let flow = if *more {
+            self.core.poll_transmit_control(now, *key, &mut self.output)
+        } else {
+            self.core.poll_transmit_parcels(now, *key, &mut self.output, &mut self.parcels)
+        };
+        if !self.output.is_empty() || !self.parcels.is_empty() {
+            local.deliver(&mut self.output, &mut self.parcels);
+        }
+        match flow {
+            Flow::Close => self.lost(at, now),
+            Flow::Idle => self.resume(at),
+            Flow::More => return Turn::More,
+        }
+        Turn::Over
+    }
+
     /// The core may take input again that it would not take before: when it is this connection's turn.
     fn resume(&mut self, at: usize) {
         if let Some(link) = self.links[at].as_mut()
@@ -537,9 +557,6 @@ impl Driver {
             return false;
         };
         let Io::Transport(transport) = &mut link.io else {
-            if link.closing {
-                self.lost(at, now);
-            }
             return true;
         };
         let mut cx = Context::from_waker(&link.waker);

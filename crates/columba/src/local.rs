@@ -2,18 +2,16 @@
 //! other. It knows the client's side of MQTT and nothing of the broker.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use columba_core::Chunks;
-use columba_core::codec::{
-    self, Ack, FixedHeader, Packet, PacketId, PacketType, QoS, ReasonCode, Version, packet::encode_ack,
-};
+use columba_core::codec::{self, Ack, FixedHeader, Packet, PacketId, PacketType, QoS, ReasonCode, Version};
+use columba_core::{Chunks, Parcel};
 use futures::channel::oneshot;
 
 use crate::client::ClientError;
-use crate::message::{Message, Publish};
+use crate::message::Message;
 
 /// Shared between the client's handles and the driver.
 #[derive(Debug, Default)]
@@ -21,6 +19,9 @@ pub(crate) struct Local {
     state: Mutex<State>,
     /// Wakes the driver for this client, once there is one.
     driver: OnceLock<Waker>,
+    /// The messages that wait fill the client's share. The driver sets it and the client takes it off, both with the
+    /// lock held; the driver reads it without.
+    blocked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,15 +47,14 @@ pub(crate) struct State {
     unreleased: Vec<PacketId>,
     connected: Option<oneshot::Sender<Answer>>,
     pub(crate) closed: Option<ClientError>,
-    /// The messages taken no longer fill the client's share; the driver may go on.
-    pub(crate) blocked: bool,
 }
 
 /// A packet on its way to the broker.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Encoded(Vec<u8>),
-    Publish(Publish, Option<PacketId>),
+    Ack(PacketType, PacketId),
+    Publish(Parcel),
 }
 
 /// What came back for a request.
@@ -106,7 +106,7 @@ impl Local {
         let (message, unblocked) = {
             let mut state = self.lock();
             let message = state.poll_message(cx);
-            (message, state.unblock())
+            (message, self.is_blocked() && state.has_room() && self.blocked.swap(false, Ordering::AcqRel))
         };
         if unblocked {
             self.wake_driver();
@@ -120,14 +120,25 @@ impl Local {
         self.wake_driver();
     }
 
+    /// Whether the client is to be given no more messages for now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
     /// Takes in what the broker sends.
-    pub(crate) fn deliver(&self, out: &mut Chunks) {
+    pub(crate) fn deliver(&self, out: &mut Chunks, parcels: &mut Vec<Parcel>) {
         let mut state = self.lock();
-        while let Some(piece) = out.take_chunk() {
-            state.take_piece(piece, out);
+        if !out.is_empty() {
+            state.take_packets(&out.to_vec());
+            out.clear();
+        }
+        for parcel in parcels.drain(..) {
+            state.take_publish(parcel);
         }
         // Once it has enough, it has until it has taken half of it.
-        state.blocked |= state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES;
+        if state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES {
+            self.blocked.store(true, Ordering::Release);
+        }
         let acknowledges = !state.outgoing.is_empty();
         wake(state);
         if acknowledges {
@@ -176,7 +187,7 @@ impl State {
         if let Some(error) = &self.closed {
             return Poll::Ready(Err(error.clone()));
         }
-        let counted = matches!(packet, Some(Outgoing::Publish(_, Some(_))));
+        let counted = matches!(packet, Some(Outgoing::Publish(parcel)) if parcel.qos() > QoS::AtMostOnce);
         if self.outgoing.len() >= MAX_OUTGOING || (counted && self.quota == 0) {
             if !self.senders.last().is_some_and(|last| last.will_wake(cx.waker())) {
                 self.senders.push(cx.waker().clone());
@@ -203,12 +214,8 @@ impl State {
     }
 
     /// Whether the client has taken enough to be given more again.
-    fn unblock(&mut self) -> bool {
-        let unblocked = self.blocked
-            && self.messages.len() < MAX_MESSAGES / 2
-            && self.message_bytes < MAX_MESSAGE_BYTES / 2;
-        self.blocked &= !unblocked;
-        unblocked
+    fn has_room(&self) -> bool {
+        self.messages.len() < MAX_MESSAGES / 2 && self.message_bytes < MAX_MESSAGE_BYTES / 2
     }
 
     /// A packet identifier nobody waits for, and the place where its answer will come.
@@ -239,54 +246,31 @@ impl State {
         receiver
     }
 
-    /// Packets one after the other; a large payload lies in pieces of its own.
-    fn take_piece(&mut self, mut piece: Bytes, rest: &mut Chunks) {
-        while let Ok(Some(header)) = FixedHeader::read(&piece, usize::MAX) {
-            let mut body = piece.split_off(header.len);
-            let missing = header.remaining.saturating_sub(body.len());
-            piece = body.split_off(header.remaining.min(body.len()));
-            let payload = if missing == 0 { None } else { rest.take_chunk() };
-            self.take_packet(header, &body, payload);
+    /// Packets one after the other, none of which is PUBLISH.
+    fn take_packets(&mut self, mut bytes: &[u8]) {
+        while let Ok(Some(header)) = FixedHeader::read(bytes, usize::MAX) {
+            let body = &bytes[header.len..header.total()];
+            match Packet::decode(header, body, Version::V5) {
+                Ok(packet) => self.take_answer(&packet),
+                Err(_) => debug_assert!(false, "the broker sends packets that decode"),
+            }
+            bytes = &bytes[header.total()..];
         }
     }
 
-    fn take_packet(&mut self, header: FixedHeader, body: &Bytes, payload: Option<Bytes>) {
-        if header.packet_type == PacketType::Publish {
-            return self.take_publish(header.flags, body, payload);
-        }
-        match Packet::decode(header, body, Version::V5) {
-            Ok(packet) => self.take_answer(&packet),
-            Err(_) => debug_assert!(false, "the broker sends packets that decode"),
-        }
-    }
-
-    fn take_publish(&mut self, flags: u8, body: &Bytes, payload: Option<Bytes>) {
-        let Ok(packet) = codec::Publish::decode(flags, body, Version::V5) else {
-            debug_assert!(false, "the broker sends packets that decode");
-            return;
+    fn take_publish(&mut self, parcel: Parcel) {
+        let Some(id) = parcel.packet_id() else {
+            return self.push(Message::new(parcel));
         };
-        let id = packet.packet_id;
-        let head_len = body.len() - packet.payload.len();
-        let topic_len = packet.topic.map_or(0, |topic| topic.as_str().len());
-        let payload = payload.unwrap_or_else(|| body.slice(head_len..));
-        let message = Message::new(body.slice(..head_len), payload, flags, 2..2 + topic_len);
-        let Some(id) = id else {
-            return self.push(message);
-        };
-        match packet.qos {
-            QoS::AtMostOnce => self.push(message),
-            QoS::AtLeastOnce => {
-                self.push(message);
-                self.acknowledge(PacketType::PubAck, id);
-            }
-            QoS::ExactlyOnce => {
-                if !self.unreleased.contains(&id) {
-                    self.unreleased.push(id);
-                    self.push(message);
-                }
-                self.acknowledge(PacketType::PubRec, id);
-            }
+        if parcel.qos() == QoS::AtLeastOnce {
+            self.push(Message::new(parcel));
+            return self.acknowledge(PacketType::PubAck, id);
         }
+        if !self.unreleased.contains(&id) {
+            self.unreleased.push(id);
+            self.push(Message::new(parcel));
+        }
+        self.acknowledge(PacketType::PubRec, id);
     }
 
     fn push(&mut self, message: Message) {
@@ -295,10 +279,8 @@ impl State {
     }
 
     fn acknowledge(&mut self, packet: PacketType, id: PacketId) {
-        let mut bytes = Vec::with_capacity(4);
-        encode_ack(packet, id, ReasonCode::Success, Version::V5, &mut bytes);
         // Whether there is room or not: acknowledgements never outnumber messages.
-        self.outgoing.push_back(Outgoing::Encoded(bytes));
+        self.outgoing.push_back(Outgoing::Ack(packet, id));
     }
 
     fn take_answer(&mut self, packet: &Packet<'_>) {

@@ -1,12 +1,15 @@
 //! Messages as programs send and receive them in-process.
 
 use std::fmt;
-use std::ops::Range;
 
 use bytes::Bytes;
 use columba_core::codec::{
-    self, EncodeError, MessageProperties, PacketId, PayloadFormat, QoS, SubscriptionId, TopicName, Version,
+    self, EncodeError, MessageProperties, PacketId, PayloadFormat, QoS, SubscriptionId, TopicBuf, TopicName,
+    Version,
 };
+use columba_core::{Content, Parcel};
+
+use crate::client::ClientError;
 
 /// A message to be published. Made from a topic and a payload; everything else is optional.
 ///
@@ -37,15 +40,9 @@ pub(crate) struct Properties {
     user: Vec<(String, String)>,
 }
 
-/// A message that came. Topic and payload are shared with the broker; cloning copies neither.
+/// A message that came. It is shared with the broker and all others who got it; cloning copies nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Everything of the PUBLISH after its fixed header and before the payload.
-    head: Bytes,
-    payload: Bytes,
-    flags: u8,
-    topic: Range<usize>,
-}
+pub struct Message(Parcel);
 
 /// A fixed header, and a packet, cannot be larger.
 const LARGEST_HEADER: usize = 5;
@@ -111,38 +108,39 @@ impl Publish {
         self.properties.get_or_insert_default()
     }
 
+    /// The message as it is handed to the broker, with a packet identifier to come where it needs one.
+    pub(crate) fn into_parcel(mut self) -> Result<Parcel, ClientError> {
+        let topic = TopicBuf::parse(std::mem::take(&mut self.topic)).map_err(ClientError::Topic)?;
+        self.check(topic.name()).map_err(ClientError::Encode)?;
+        let content = Content::new(topic, self.payload);
+        let parcel = match &self.properties {
+            None => Parcel::new(content),
+            Some(properties) => {
+                let user = properties.user_pairs();
+                let content = content.with_properties(&properties.borrow(&user));
+                Parcel::new(content).with_expiry(properties.expiry)
+            }
+        };
+        Ok(parcel.with_qos(self.qos, None).with_retain(self.retain))
+    }
+
     /// Whether every subscriber can be sent this message.
-    pub(crate) fn check(&self, topic: TopicName<'_>) -> Result<(), EncodeError> {
+    fn check(&self, topic: TopicName<'_>) -> Result<(), EncodeError> {
         if self.properties.is_none() && self.payload.len() < SURELY_FITS {
             return Ok(());
         }
-        let packet_id = (self.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
-        self.with_packet(topic, packet_id, |packet| {
-            packet.check(Version::V5)?;
-            match packet.encoded_len(Version::V5) {
-                len if len > LARGEST => Err(EncodeError::PacketTooLarge { remaining: len - LARGEST_HEADER }),
-                _ => Ok(()),
-            }
-        })
-    }
-
-    /// Runs `run` with the message as a packet.
-    pub(crate) fn with_packet<R>(
-        &self,
-        topic: TopicName<'_>,
-        packet_id: Option<PacketId>,
-        run: impl FnOnce(&codec::Publish<'_>) -> R,
-    ) -> R {
+        let user = self.properties.as_ref().map(|properties| properties.user_pairs()).unwrap_or_default();
         let mut packet = codec::Publish::new(topic, &self.payload);
         packet.qos = self.qos;
-        packet.retain = self.retain;
-        packet.packet_id = packet_id;
-        let Some(properties) = &self.properties else {
-            return run(&packet);
-        };
-        let user = properties.user_pairs();
-        packet.properties = properties.borrow(&user);
-        run(&packet)
+        packet.packet_id = (self.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
+        if let Some(properties) = &self.properties {
+            packet.properties = properties.borrow(&user);
+        }
+        packet.check(Version::V5)?;
+        match packet.encoded_len(Version::V5) {
+            len if len > LARGEST => Err(EncodeError::PacketTooLarge { remaining: len - LARGEST_HEADER }),
+            _ => Ok(()),
+        }
     }
 
     /// Runs `run` with the message as a will.
@@ -184,49 +182,43 @@ impl Properties {
 }
 
 impl Message {
-    /// A message from the parts of its packet, which was decoded before.
-    pub(crate) fn new(head: Bytes, payload: Bytes, flags: u8, topic: Range<usize>) -> Self {
-        Self { head, payload, flags, topic }
+    pub(crate) const fn new(parcel: Parcel) -> Self {
+        Self(parcel)
     }
 
     /// The topic name.
     pub fn topic(&self) -> &str {
-        // Decoding has found it to be UTF-8.
-        std::str::from_utf8(&self.head[self.topic.clone()]).unwrap_or_default()
+        self.0.content().topic().as_str()
     }
 
     /// The payload. Cloning [`Bytes`] shares it.
-    pub const fn payload(&self) -> &Bytes {
-        &self.payload
+    pub fn payload(&self) -> &Bytes {
+        self.0.content().payload()
     }
 
     /// The QoS it came with.
-    pub fn qos(&self) -> QoS {
-        QoS::from_u8(self.flags >> 1 & 3).unwrap_or_default()
+    pub const fn qos(&self) -> QoS {
+        self.0.qos()
     }
 
     /// It was kept for this subscription, or was published to be kept and the subscription wants to know.
     pub const fn retain(&self) -> bool {
-        self.flags & 1 != 0
+        self.0.retain()
     }
 
     /// It may have come before.
     pub const fn dup(&self) -> bool {
-        self.flags & 8 != 0
+        self.0.dup()
     }
 
-    /// Its properties. They are read from the packet on every call.
+    /// Its properties. They are decoded on every call.
     pub fn properties(&self) -> MessageProperties<'_> {
-        self.packet().map(|packet| packet.properties).unwrap_or_default()
+        self.0.properties()
     }
 
     /// Identifiers of the subscriptions that it matched.
     pub fn subscription_ids(&self) -> impl Iterator<Item = SubscriptionId> {
-        self.packet().map(|packet| packet.subscription_ids).unwrap_or_default().iter()
-    }
-
-    fn packet(&self) -> Option<codec::Publish<'_>> {
-        codec::Publish::decode(self.flags, &self.head, Version::V5).ok()
+        self.0.subscription_ids()
     }
 }
 
@@ -234,7 +226,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("topic", &self.topic())
-            .field("payload", &self.payload)
+            .field("payload", self.payload())
             .field("qos", &self.qos())
             .field("retain", &self.retain())
             .finish_non_exhaustive()

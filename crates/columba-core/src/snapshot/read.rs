@@ -111,6 +111,7 @@ impl<'a> Restorer<'a> {
             forwarded: content.forwarded,
             payload: content.payload,
             shared: shared.as_ref(),
+            content: None,
             qos,
             retain: flags & RETAIN > 0,
             // Its timer is set when all are known.

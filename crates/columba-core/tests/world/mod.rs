@@ -624,6 +624,6 @@ fn decode(bytes: &[u8], version: Version) -> Packet<'_> {
     }
 }
 
-fn encode(packet: &Packet<'_>, version: Version, out: &mut Vec<u8>) {
+pub(crate) fn encode(packet: &Packet<'_>, version: Version, out: &mut Vec<u8>) {
     packet.encode(version, out).expect("the test sends what can be encoded");
 }
