@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use columba::{Peer, Transport};
 use futures::StreamExt;
+use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
-use tokio::time::{Sleep, sleep, timeout};
+
+use crate::reactor;
 
 /// What a listener hands to the broker.
 pub(crate) type Accepted = (Box<dyn Transport>, Peer);
@@ -22,7 +24,14 @@ pub(crate) type Outcome = io::Result<Option<Accepted>>;
 /// Rests after a failure that lies with this machine: out of file descriptors, it would fail again at once.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Pause>,
+}
+
+/// Some time, by the clock of who waits.
+#[derive(Debug)]
+enum Pause {
+    Tokio(Pin<Box<tokio::time::Sleep>>),
+    Reactor(reactor::Sleep),
 }
 
 /// Connections that cannot speak MQTT yet.
@@ -44,14 +53,35 @@ impl Rest {
         accept: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(cx));
+            ready!(Pin::new(pause).poll(cx));
             self.pause = None;
         }
         let outcome = ready!(accept(cx));
         if outcome.as_ref().is_err_and(|error| !concerns_one_connection(error)) {
-            self.pause = Some(Box::pin(sleep(PAUSE)));
+            self.pause = Some(Pause::new(PAUSE));
         }
         Poll::Ready(outcome)
+    }
+}
+
+impl Pause {
+    fn new(duration: Duration) -> Self {
+        if reactor::is_current() {
+            Self::Reactor(reactor::Sleep::until(Instant::now() + duration))
+        } else {
+            Self::Tokio(Box::pin(tokio::time::sleep(duration)))
+        }
+    }
+}
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.get_mut() {
+            Self::Tokio(sleep) => sleep.as_mut().poll(cx),
+            Self::Reactor(sleep) => Pin::new(sleep).poll(cx),
+        }
     }
 }
 
@@ -90,10 +120,14 @@ impl Handshakes {
                 return Poll::Pending;
             }
             let (stream, address) = ready!(accept(cx))?;
-            let limited = timeout(self.timeout, begin(stream, address));
+            let (handshake, limit) = (begin(stream, address), Pause::new(self.timeout));
             self.pending.push(Box::pin(async move {
-                let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
-                let outcome = limited.await.unwrap_or_else(|_| Err(late()));
+                let outcome = match select(pin!(handshake), limit).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(_) => {
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
+                    }
+                };
                 outcome.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
             }));
         }

@@ -1,4 +1,4 @@
-//! Sockets for the Columba MQTT broker, on [tokio](https://tokio.rs).
+//! Sockets for the Columba MQTT broker, on [tokio](https://tokio.rs) or on a thread of its own, a [`reactor`].
 //!
 //! | listener | what it accepts | feature |
 //! |---|---|---|
@@ -33,8 +33,10 @@
 //! re-exports it, so that one line in `Cargo.toml` is enough.
 
 mod accept;
+mod acceptor;
 mod messages;
 mod proxy;
+pub mod reactor;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;

@@ -6,17 +6,21 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use columba::tokio::TokioIo;
 use columba::{Listener, Peer, Transport};
-use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use socket2::{Domain, SockRef, Type};
+use tokio::net::{ToSocketAddrs, lookup_host};
 
 use crate::accept::{Accepted, Handshakes, Outcome, Rest};
+use crate::acceptor::{TcpAcceptor, TcpStream};
 use crate::proxy;
 
 /// Accepts connections over TCP, a stream that loses and reorders nothing [MQTT-4.2-1].
+///
+/// It waits where it is first polled: on that thread's [`reactor`](crate::reactor), or else on the tokio runtime of that
+/// thread, or else on the one it was bound in.
 #[derive(Debug)]
 pub struct TcpListener {
-    socket: tokio::net::TcpListener,
+    socket: TcpAcceptor,
     local: SocketAddr,
     rest: Rest,
     proxy_protocol: bool,
@@ -25,18 +29,21 @@ pub struct TcpListener {
 
 /// Connections that wait for being accepted; the system may allow fewer. More than most servers take, because all clients
 /// of a broker come back at once when it was away.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 
 impl TcpListener {
     /// Binds an address and listens; port 0 picks a free one.
     ///
     /// # Errors
     /// The address cannot be resolved, or is taken or not this machine's.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime if it has a name to look up.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
         for address in lookup_host(address).await? {
             match listen(address) {
-                Ok(socket) => return Self::from_tokio(socket),
+                Ok(socket) => return Self::from_std(socket),
                 Err(error) => failure = error,
             }
         }
@@ -46,15 +53,26 @@ impl TcpListener {
     /// Takes over a listener that was made elsewhere: with options of its own, or by a supervisor.
     ///
     /// # Errors
-    /// The system cannot tell its address.
-    pub fn from_tokio(socket: tokio::net::TcpListener) -> io::Result<Self> {
+    /// The system cannot tell its address, or change its options.
+    pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
+        if IS_INHERITED {
+            SockRef::from(&socket).set_tcp_nodelay(true)?;
+        }
         Ok(Self {
             local: socket.local_addr()?,
-            socket,
+            socket: TcpAcceptor::new(socket)?,
             rest: Rest::default(),
             proxy_protocol: false,
             handshakes: Handshakes::default(),
         })
+    }
+
+    /// The same for one that is tokio's.
+    ///
+    /// # Errors
+    /// The system cannot tell its address, or change its options.
+    pub fn from_tokio(socket: tokio::net::TcpListener) -> io::Result<Self> {
+        Self::from_std(socket.into_std()?)
     }
 
     /// The address it is bound to, with the port it really has.
@@ -110,7 +128,7 @@ impl TcpListener {
             |mut stream, address| {
                 let upgrade = upgrade.clone();
                 async move {
-                    stream.set_nodelay(true)?;
+                    send_at_once(&stream)?;
                     let mut peer = peer(transport, address);
                     if proxy_protocol {
                         match proxy::read(&mut stream).await? {
@@ -133,7 +151,7 @@ impl Listener for TcpListener {
             return self.poll_upgraded(cx, "tcp", ready);
         }
         let (stream, address) = ready!(self.rest.poll(cx, |cx| self.socket.poll_accept(cx)))?;
-        stream.set_nodelay(true)?;
+        send_at_once(&stream)?;
         Poll::Ready(Ok(accepted(stream, peer("tcp", address))))
     }
 
@@ -142,13 +160,26 @@ impl Listener for TcpListener {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Without it the port of a broker that has just ended is taken for a minute. On Windows it means something else.
     #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether connections have the options of the socket that accepts them, which saves a call for each.
+const IS_INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// The broker gathers what it sends; the system need not wait for more.
+fn send_at_once(stream: &TcpStream) -> io::Result<()> {
+    match stream {
+        _ if IS_INHERITED => Ok(()),
+        TcpStream::Tokio(stream) => stream.set_nodelay(true),
+        TcpStream::Reactor(stream) => stream.get_ref().set_nodelay(true),
+    }
 }
 
 fn peer(transport: &'static str, address: SocketAddr) -> Peer {
@@ -156,5 +187,5 @@ fn peer(transport: &'static str, address: SocketAddr) -> Peer {
 }
 
 fn accepted(stream: TcpStream, peer: Peer) -> Accepted {
-    (Box::new(TokioIo::new(stream)), peer)
+    (stream.into_transport(), peer)
 }

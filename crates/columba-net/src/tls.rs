@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use columba::tokio::TokioIo;
 use columba::{Listener, Peer, Transport};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -18,6 +17,7 @@ use tokio_rustls::rustls::server::{NoClientAuth, VerifierBuilderError, WebPkiCli
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
+use crate::acceptor::TcpStream;
 use crate::tcp::TcpListener;
 
 mod name;

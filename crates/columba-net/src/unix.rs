@@ -6,17 +6,18 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 
-use columba::tokio::TokioIo;
 use columba::{Listener, Peer, Transport};
-use tokio::net::UnixStream;
 
 use crate::accept::Rest;
+use crate::acceptor::{UnixAcceptor, UnixStream};
 
 /// Accepts connections on a Unix socket. Who may connect is a matter of the file's permissions; the peer's address is the
-/// user id of the process that did, `uid 1000`, say.
+/// user id of the process that did, `uid 1000`, say (on a [`reactor`](crate::reactor) under Linux only).
+///
+/// It waits where it is first polled, as a [`TcpListener`](crate::TcpListener) does.
 #[derive(Debug)]
 pub struct UnixListener {
-    socket: tokio::net::UnixListener,
+    socket: UnixAcceptor,
     path: PathBuf,
     /// Device and number of the socket's file, so that no other is removed at the end.
     file: (u64, u64),
@@ -31,16 +32,16 @@ impl UnixListener {
     /// Somebody listens there, the path is something else than a socket, or the directory cannot be written.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let socket = tokio::net::UnixListener::bind(path).or_else(|error| {
+        let socket = std::os::unix::net::UnixListener::bind(path).or_else(|error| {
             if error.kind() != io::ErrorKind::AddrInUse || !is_left_over(path) {
                 return Err(error);
             }
             fs::remove_file(path)?;
-            tokio::net::UnixListener::bind(path)
+            std::os::unix::net::UnixListener::bind(path)
         })?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
-            socket,
+            socket: UnixAcceptor::new(socket)?,
             path: path.to_owned(),
             file: (metadata.dev(), metadata.ino()),
             rest: Rest::default(),
@@ -55,9 +56,9 @@ impl UnixListener {
 
 impl Listener for UnixListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Transport>, Peer)>> {
-        let (stream, _) = ready!(self.rest.poll(cx, |cx| self.socket.poll_accept(cx)))?;
+        let (stream, ()) = ready!(self.rest.poll(cx, |cx| self.socket.poll_accept(cx)))?;
         let peer = peer(&stream);
-        Poll::Ready(Ok((Box::new(TokioIo::new(stream)), peer)))
+        Poll::Ready(Ok((stream.into_transport(), peer)))
     }
 
     fn address(&self) -> String {
@@ -83,6 +84,18 @@ fn is_left_over(path: &Path) -> bool {
 }
 
 fn peer(stream: &UnixStream) -> Peer {
-    let address = stream.peer_cred().ok().map(|credentials| format!("uid {}", credentials.uid()).into());
+    let address = user(stream).map(|user| format!("uid {user}").into());
     Peer { transport: "unix", address, ..Peer::default() }
+}
+
+fn user(stream: &UnixStream) -> Option<u32> {
+    match stream {
+        UnixStream::Tokio(stream) => stream.peer_cred().ok().map(|credentials| credentials.uid()),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        UnixStream::Reactor(stream) => rustix::net::sockopt::socket_peercred(stream.get_ref())
+            .ok()
+            .map(|credentials| credentials.uid.as_raw()),
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        UnixStream::Reactor(_) => None,
+    }
 }

@@ -11,6 +11,7 @@ use columba::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::config::{Pattern, Rules};
@@ -28,6 +29,8 @@ pub(crate) struct Users {
     /// As many passwords are hashed at a time as there are processors, each of them in 19 MiB. Who waits and gives up is
     /// out of the queue, so nobody can make it grow without holding connections open, which are limited.
     turns: Arc<Semaphore>,
+    /// It has the threads for that; the broker's own is none of its.
+    runtime: Handle,
     /// The last right password of each user.
     known: Mutex<HashMap<Box<str>, [u8; 64]>>,
 }
@@ -39,7 +42,8 @@ pub(crate) struct Permissions {
 }
 
 impl Users {
-    /// Users by name; those without a password come in by their certificate only.
+    /// Users by name; those without a password come in by their certificate only. Passwords are hashed on threads of the
+    /// current runtime.
     pub(crate) fn new(
         passwords: HashMap<Box<str>, Option<Hash>>,
         allow_anonymous: bool,
@@ -48,7 +52,15 @@ impl Users {
         getrandom::fill(&mut key).map_err(|error| format!("the system gives no random numbers: {error}"))?;
         let nobody = Hash::new(&key)?;
         let turns = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));
-        Ok(Arc::new(Self { passwords, allow_anonymous, nobody, key, turns, known: Mutex::default() }))
+        Ok(Arc::new(Self {
+            passwords,
+            allow_anonymous,
+            nobody,
+            key,
+            turns,
+            runtime: Handle::current(),
+            known: Mutex::default(),
+        }))
     }
 
     async fn decide(self: Arc<Self>, request: AuthRequest) -> Verdict {
@@ -81,6 +93,7 @@ impl Users {
         }
         // It is never closed.
         let turn = self.turns.clone().acquire_owned().await;
+        let runtime = self.runtime.clone();
         let verify = move || {
             let _turn = turn;
             let hash = self.passwords.get(&name).and_then(Option::as_ref);
@@ -90,7 +103,7 @@ impl Users {
             }
             is_right
         };
-        tokio::task::spawn_blocking(verify).await.unwrap_or(false)
+        runtime.spawn_blocking(verify).await.unwrap_or(false)
     }
 
     fn digest(&self, name: &str, password: &[u8]) -> [u8; 64] {

@@ -1,12 +1,14 @@
 //! The life of the broker's process.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 use std::pin::pin;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use columba::tokio::Timer;
-use columba::{Broker, BrokerBuilder, Cause, Event, EventMask, Version};
+use columba::{Broker, BrokerBuilder, Cause, Driver, Event, EventMask, Version};
+use columba_net::reactor;
+use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use crate::access::{AskUsers, Users};
@@ -23,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) fn run(settings: Settings) -> Result<(), String> {
     log::start(settings.log_level);
     raise_open_files();
-    // One thread for broker and sockets: they share everything, and nothing has to be handed over. Passwords are checked
-    // on others.
+    // Broker and sockets have a thread of their own: they share everything, and nothing has to be handed over. This one is
+    // for signals and figures, and passwords are checked on others.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,7 +53,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let hint = hint(&listeners, settings.lets_anybody_in());
     let sys_interval = settings.sys_interval;
     let (broker, driver) = builder(settings)?.build();
-    let driver = columba::tokio::spawn(driver);
+    let cannot_start = |error| format!("cannot start: {error}");
+    let (thread, ended) = start(driver).map_err(cannot_start)?;
     for Bound { listener, .. } in listeners {
         let address = listener.address();
         broker.serve(listener).map_err(|error| error.to_string())?;
@@ -62,9 +65,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     log::hint(hint);
     let sys = sys_interval.map(|interval| tokio::spawn(sys::publish(broker.clone(), interval)));
 
-    match select(driver, pin!(signals.next())).await {
-        Either::Left((Ok(()), _)) => return Err("the broker has ended".to_owned()),
-        Either::Left((Err(panic), _)) => return Err(format!("the broker has failed: {panic}")),
+    match select(ended, pin!(signals.next())).await {
+        Either::Left(_) => return Err(end_of(thread)),
         Either::Right(_) => log::line(Level::Info, "ending; a second signal ends at once"),
     }
     if let Some(sys) = sys {
@@ -76,13 +78,37 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
 }
 
+/// Runs the broker on its thread. The receiver is ready when it has ended, however it did.
+fn start(driver: Driver) -> io::Result<(JoinHandle<io::Result<()>>, oneshot::Receiver<()>)> {
+    let (sender, ended) = oneshot::channel();
+    let thread = reactor::spawn(async move {
+        // Dropped by a panic, too.
+        let _sender = sender;
+        driver.await;
+    })?;
+    Ok((thread, ended))
+}
+
+/// Why the broker has ended that nobody has asked to.
+fn end_of(thread: JoinHandle<io::Result<()>>) -> String {
+    match thread.join() {
+        Ok(Ok(())) => "the broker has ended".to_owned(),
+        Ok(Err(error)) => format!("the broker has failed: {error}"),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            format!("the broker has failed: {}", text.unwrap_or("it panicked"))
+        }
+    }
+}
+
 fn builder(settings: Settings) -> Result<BrokerBuilder, String> {
     let lets_anybody_in = settings.lets_anybody_in();
     let needs_no_users =
         lets_anybody_in && settings.passwords.is_empty() && settings.client_certificates.is_none();
     let mut config = settings.config;
     config.events = EventMask::NONE;
-    let mut builder = Broker::builder().config(config).timer(Timer::default());
+    let mut builder = Broker::builder().config(config).timer(reactor::Timer::new());
     if !needs_no_users {
         builder = builder.authenticate(AskUsers(Users::new(settings.passwords, lets_anybody_in)?));
     }
