@@ -78,6 +78,6 @@ pub use crate::keys::{ConnectionKey, SessionKey, Ticket};
 pub use crate::message::MESSAGE_OVERHEAD;
 pub use crate::metrics::Metrics;
 pub use crate::parcel::{Content, Parcel};
-pub use crate::shards::{Batch, MAX_SHARDS};
+pub use crate::shards::{Batch, MAX_SHARDS, Placement};
 pub use crate::snapshot::RestoreError;
 pub use crate::time::Time;

@@ -52,3 +52,18 @@ pub struct Metrics {
     /// Their size, as counted for [`Limits::stored_bytes`](crate::Limits::stored_bytes).
     pub stored_bytes: usize,
 }
+
+impl Metrics {
+    /// These and those of another shard of the same broker. What is retained is in both, and counted once.
+    #[must_use]
+    pub fn with_shard(mut self, other: Self) -> Self {
+        macro_rules! add {
+            ($($field:ident),*) => { $(self.$field += other.$field;)* };
+        }
+        add!(connections_opened, connects_accepted, connects_refused, sessions_expired);
+        add!(packets_received, packets_sent, bytes_received, bytes_sent, publishes_received, publishes_sent);
+        add!(dropped_queue_full, dropped_expired, dropped_too_large, not_retained, publishes_refused);
+        add!(events_lost, connections, sessions, subscriptions, stored, stored_bytes);
+        self
+    }
+}

@@ -211,7 +211,7 @@ fn an_assigned_id_leads_back() {
     client.accepted();
     let id =
         world.core(|core, _| core.clients().next().map(|client| client.client_id)).expect("it is in shard 0");
-    assert_eq!(world.core(|core, _| core.shard_of(&id)), 0);
+    assert_eq!(world.core(|core, _| core.placement().shard_of(&id)), 0);
     client.drop_link();
     let back = world.try_connect(&id, V5, persistent);
     assert!(back.accepted().text.contains("present"));
@@ -341,7 +341,10 @@ fn a_shard_can_be_replayed() {
     let now = Time::from_secs(1);
     let mut other = columba_core::Core::new(Default::default(), Seed::from(1));
     other.join_shards(0, 2);
-    let id = (0..).map(|n| n.to_string()).find(|id| other.shard_of(id) == 0).expect("half of them are");
+    let id = (0..)
+        .map(|n| n.to_string())
+        .find(|id| other.placement().shard_of(id) == 0)
+        .expect("half of them are");
     let packets = format!("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01{id}\x31\x04\x00\x01ax");
     let key = other.open(now, Default::default());
     let _ = other.receive(now, key, &mut packets.as_bytes().into());

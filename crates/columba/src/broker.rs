@@ -1,13 +1,15 @@
 //! The handle to a running broker, and how it talks to its driver.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use columba_core::codec::ReasonCode;
-use columba_core::{ClientInfo, Event, EventMask, Metrics, Peer, SubscriptionInfo};
+use columba_core::{ClientInfo, Event, EventMask, Metrics, Peer, Placement, SubscriptionInfo};
 use futures::channel::oneshot;
+use futures::future::{join_all, try_join_all};
 use futures::task::AtomicWaker;
 
 use crate::builder::BrokerBuilder;
@@ -15,13 +17,18 @@ use crate::client::ClientBuilder;
 use crate::events::Events;
 use crate::listener::Listener;
 use crate::local::Local;
+use crate::post::Mailbox;
 use crate::transport::Transport;
 
 /// A broker. Cloning gives another handle to the same one; it runs as long as its [`Driver`](crate::Driver) is
 /// polled, until [`shutdown`](Self::shutdown) or until the driver is dropped.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    pub(crate) shared: Arc<Shared>,
+    /// One for each driver; mostly one.
+    shards: Arc<[Arc<Shared>]>,
+    placement: Placement,
+    /// Whose turn it is to take what belongs nowhere yet.
+    turn: Arc<AtomicUsize>,
 }
 
 /// The broker has been shut down, or its driver dropped.
@@ -34,11 +41,15 @@ pub(crate) struct Shared {
     inbox: Mutex<VecDeque<Command>>,
     pub(crate) waker: AtomicWaker,
     gone: AtomicBool,
+    /// What other shards have for this one, by their numbers.
+    pub(crate) mailboxes: Box<[Mailbox]>,
 }
 
 /// What a handle asks of the driver.
 pub(crate) enum Command {
     Attach(Box<dyn Transport>, Peer),
+    /// The same from another shard, with what has been read.
+    Moved(Box<dyn Transport>, Peer, BytesMut),
     Serve(Box<dyn Listener>),
     Client(Arc<Local>),
     Events(EventMask, async_channel::Sender<Event>),
@@ -60,7 +71,7 @@ impl Broker {
     /// # Errors
     /// The broker is gone; the transport is dropped.
     pub fn attach(&self, transport: impl Transport, peer: Peer) -> Result<(), BrokerGone> {
-        self.ask(Command::Attach(Box::new(transport), peer))
+        self.anywhere().ask(Command::Attach(Box::new(transport), peer))
     }
 
     /// Accepts connections from a listener until the broker is shut down. Returns at once.
@@ -68,7 +79,7 @@ impl Broker {
     /// # Errors
     /// The broker is gone; the listener is dropped.
     pub fn serve(&self, listener: impl Listener) -> Result<(), BrokerGone> {
-        self.ask(Command::Serve(Box::new(listener)))
+        self.anywhere().ask(Command::Serve(Box::new(listener)))
     }
 
     /// A client in this process. With an empty id the broker assigns one.
@@ -83,7 +94,9 @@ impl Broker {
     /// The broker is gone.
     pub fn events(&self, kinds: EventMask) -> Result<Events, BrokerGone> {
         let (sender, events) = Events::channel();
-        self.ask(Command::Events(kinds, sender))?;
+        for shard in &*self.shards {
+            shard.ask(Command::Events(kinds, sender.clone()))?;
+        }
         Ok(events)
     }
 
@@ -92,7 +105,7 @@ impl Broker {
     /// # Errors
     /// The broker is gone.
     pub async fn clients(&self) -> Result<Vec<ClientInfo>, BrokerGone> {
-        self.question(Command::Clients).await
+        Ok(self.question_all(|| Command::Clients).await?.concat())
     }
 
     /// The subscriptions of one client.
@@ -103,15 +116,18 @@ impl Broker {
         &self,
         client_id: impl Into<String>,
     ) -> Result<Vec<SubscriptionInfo>, BrokerGone> {
-        self.question(|answer| Command::Subscriptions(client_id.into(), answer)).await
+        let client_id = client_id.into();
+        question(self.home_of(&client_id), |answer| Command::Subscriptions(client_id, answer)).await
     }
 
-    /// Counters and gauges.
+    /// Counters and gauges. Where there are several shards they are those of all; retained messages, which every shard
+    /// has, are counted once as such and once for each shard among what is stored.
     ///
     /// # Errors
     /// The broker is gone.
     pub async fn metrics(&self) -> Result<Metrics, BrokerGone> {
-        self.question(Command::Metrics).await
+        let all = self.question_all(|| Command::Metrics).await?;
+        Ok(all.into_iter().reduce(Metrics::with_shard).unwrap_or_default())
     }
 
     /// Ends one client's connection with this reason, which MQTT 5 clients are told. False if it has none.
@@ -123,7 +139,8 @@ impl Broker {
         client_id: impl Into<String>,
         reason: ReasonCode,
     ) -> Result<bool, BrokerGone> {
-        self.question(|answer| Command::Disconnect(client_id.into(), reason, answer)).await
+        let client_id = client_id.into();
+        question(self.home_of(&client_id), |answer| Command::Disconnect(client_id, reason, answer)).await
     }
 
     /// Ends the broker: no new connections, DISCONNECT 0x8B to MQTT 5 clients, and up to `grace` for what is still
@@ -131,39 +148,79 @@ impl Broker {
     /// broker that is gone already is fine.
     pub async fn shutdown(&self, grace: Duration) {
         // An answer that never comes means that the driver is gone, which is what was asked for.
-        let _ = self.question(|answer| Command::Shutdown(grace, answer)).await;
+        let ask = |shard| question(shard, move |answer| Command::Shutdown(grace, answer));
+        join_all(self.shards.iter().map(|shard| ask(&**shard))).await;
     }
 
     /// Whether the broker has been shut down, or its driver dropped.
     pub fn is_gone(&self) -> bool {
-        self.shared.gone.load(Ordering::Acquire)
+        self.shards.iter().any(|shard| shard.is_gone())
     }
 
-    /// Hands a command over; false if nobody will take it.
-    pub(crate) fn send(&self, command: Command) -> bool {
-        self.ask(command).is_ok()
+    pub(crate) fn new(shards: Arc<[Arc<Shared>]>, placement: Placement) -> Self {
+        Self { shards, placement, turn: Arc::default() }
     }
 
-    fn ask(&self, command: Command) -> Result<(), BrokerGone> {
+    /// Hands a client over to the shard where its session is; false if nobody will take it.
+    pub(crate) fn take_in(&self, client_id: &str, local: Arc<Local>) -> bool {
+        // Who has no id gets one that belongs where it comes in.
+        let shard = if client_id.is_empty() { self.anywhere() } else { self.home_of(client_id) };
+        shard.ask(Command::Client(local)).is_ok()
+    }
+
+    fn home_of(&self, client_id: &str) -> &Shared {
+        &self.shards[self.placement.shard_of(client_id)]
+    }
+
+    fn anywhere(&self) -> &Shared {
+        match self.shards.len() {
+            1 => &self.shards[0],
+            count => &self.shards[self.turn.fetch_add(1, Ordering::Relaxed) % count],
+        }
+    }
+
+    /// Asks all shards the same, and waits for all.
+    async fn question_all<T, A>(&self, ask: impl Fn() -> A) -> Result<Vec<T>, BrokerGone>
+    where
+        A: FnOnce(oneshot::Sender<T>) -> Command,
+    {
+        try_join_all(self.shards.iter().map(|shard| question(shard, ask()))).await
+    }
+}
+
+async fn question<T>(
+    shard: &Shared,
+    ask: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, BrokerGone> {
+    let (sender, receiver) = oneshot::channel();
+    shard.ask(ask(sender))?;
+    receiver.await.map_err(|_| BrokerGone)
+}
+
+impl Shared {
+    /// One of so many shards.
+    pub(crate) fn of(count: usize) -> Self {
+        // One alone gets no post.
+        let mailboxes = (0..count).filter(|_| count > 1).map(|_| Mailbox::default());
+        Self { mailboxes: mailboxes.collect(), ..Self::default() }
+    }
+
+    pub(crate) fn ask(&self, command: Command) -> Result<(), BrokerGone> {
         {
-            let mut inbox = self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if self.is_gone() {
                 return Err(BrokerGone);
             }
             inbox.push_back(command);
         }
-        self.shared.waker.wake();
+        self.waker.wake();
         Ok(())
     }
 
-    async fn question<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, BrokerGone> {
-        let (sender, receiver) = oneshot::channel();
-        self.ask(ask(sender))?;
-        receiver.await.map_err(|_| BrokerGone)
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
-}
 
-impl Shared {
     pub(crate) fn take_command(&self) -> Option<Command> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -187,6 +244,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Attach(..) => "Attach",
+            Self::Moved(..) => "Moved",
             Self::Serve(_) => "Serve",
             Self::Client(_) => "Client",
             Self::Events(..) => "Events",

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use columba_core::{Authorize, Config, Core, EventMask, Limits, Seed};
+use columba_core::{Action, Authorize, Client, Config, Core, EventMask, Limits, Seed};
 
 use crate::broker::{Broker, Shared};
 use crate::driver::Driver;
-use crate::hooks::{Authenticate, Observe};
+use crate::hooks::{Authenticate, Observe, Observers};
+use crate::post::Post;
 use crate::timer::{ThreadTimer, Timer};
 
 /// Collects settings; [`build`](Self::build) makes the broker.
@@ -15,10 +16,10 @@ use crate::timer::{ThreadTimer, Timer};
 pub struct BrokerBuilder {
     config: Config,
     authenticate: Option<Arc<dyn Authenticate>>,
-    authorize: Option<Box<dyn Authorize>>,
+    authorize: Option<Arc<dyn Authorize + Sync>>,
     observers: Vec<(EventMask, Box<dyn Observe>)>,
     seed: Option<Seed>,
-    timer: Option<Box<dyn Timer>>,
+    timers: Option<Box<dyn FnMut() -> Box<dyn Timer> + Send>>,
 }
 
 impl BrokerBuilder {
@@ -53,8 +54,8 @@ impl BrokerBuilder {
     }
 
     /// Lets this function decide who may publish and subscribe to what. It must be pure and fast.
-    pub fn authorize(mut self, hook: impl Authorize + 'static) -> Self {
-        self.authorize = Some(Box::new(hook));
+    pub fn authorize(mut self, hook: impl Authorize + Sync + 'static) -> Self {
+        self.authorize = Some(Arc::new(hook));
         self
     }
 
@@ -70,9 +71,16 @@ impl BrokerBuilder {
         self
     }
 
-    /// Uses a runtime's own timer instead of a thread.
+    /// Uses a runtime's own timer instead of a thread. A broker of several shards needs [`timers`](Self::timers).
     pub fn timer(mut self, timer: impl Timer) -> Self {
-        self.timer = Some(Box::new(timer));
+        let mut timer: Option<Box<dyn Timer>> = Some(Box::new(timer));
+        self.timers = Some(Box::new(move || timer.take().unwrap_or_else(|| Box::new(ThreadTimer::new()))));
+        self
+    }
+
+    /// The same for several shards: one timer for each, and all of one clock.
+    pub fn timers<T: Timer>(mut self, mut make: impl FnMut() -> T + Send + 'static) -> Self {
+        self.timers = Some(Box::new(move || Box::new(make())));
         self
     }
 
@@ -82,24 +90,70 @@ impl BrokerBuilder {
     /// # Panics
     /// If the system has no random source and no [`seed`](Self::seed) is given.
     pub fn build(self) -> (Broker, Driver) {
-        let Self { mut config, authenticate, authorize, observers, seed, timer } = self;
+        let (broker, mut drivers) = self.build_shards(1);
+        (broker, drivers.pop().expect("there is one"))
+    }
+
+    /// A broker that uses several cores of the machine: each driver is one shard of it, with its own part of the clients,
+    /// chosen by their ids, and is to be polled on a thread of its own, all of them at the same time. To clients it is one
+    /// broker. When one driver is dropped, the others end.
+    ///
+    /// Messages from one publisher under one topic stay in order, as ever. Each shard holds all retained messages.
+    /// Limits hold for all shards together, where they are not for one session, to about a 64th for each shard. A
+    /// publisher is not told of a full queue in another shard ([`FullQueue::RefusePublisher`](crate::FullQueue)): there
+    /// the message is dropped for the session that is full.
+    ///
+    /// # Panics
+    /// If `count` is 0 or more than [`MAX_SHARDS`](crate::MAX_SHARDS), or as [`build`](Self::build).
+    pub fn build_shards(self, count: usize) -> (Broker, Vec<Driver>) {
+        let Self { mut config, authenticate, authorize, observers, seed, timers } = self;
         for (kinds, _) in &observers {
             config.events = config.events | *kinds;
         }
-        let mut core = Core::new(config, seed.unwrap_or_else(random_seed));
-        if let Some(authorize) = authorize {
-            core.set_authorize(authorize);
-        }
-        let shared = Arc::new(Shared::default());
-        let timer = timer.unwrap_or_else(|| Box::new(ThreadTimer::new()));
-        let driver = Driver::new(core, shared.clone(), authenticate, observers, timer);
-        (Broker { shared }, driver)
+        let seed = seed.unwrap_or_else(random_seed);
+        let mut timers = timers.unwrap_or_else(|| Box::new(|| Box::new(ThreadTimer::new())));
+        let shards: Arc<[_]> = (0..count).map(|_| Arc::new(Shared::of(count))).collect();
+        let observers = Observers::new(observers);
+        let mut started = None;
+        let mut placement = None;
+        let drivers = (0..count).map(|own| {
+            let mut core = Core::new(config.clone(), seed);
+            if let Some(authorize) = &authorize {
+                core.set_authorize(Box::new(Shareable(authorize.clone())));
+            }
+            core.join_shards(own, count);
+            placement.get_or_insert_with(|| core.placement());
+            let timer = timers();
+            let started = *started.get_or_insert_with(|| timer.now());
+            let post = Post::new(own, shards.clone());
+            Driver::new(
+                core,
+                started,
+                shards[own].clone(),
+                post,
+                authenticate.clone(),
+                observers.share(),
+                timer,
+            )
+        });
+        let drivers = drivers.collect();
+        let placement = placement.expect("a broker has a shard");
+        (Broker::new(shards, placement), drivers)
     }
 }
 
 impl std::fmt::Debug for BrokerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BrokerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// One hook for all shards.
+struct Shareable(Arc<dyn Authorize + Sync>);
+
+impl Authorize for Shareable {
+    fn authorize(&self, client: Client<'_>, action: Action<'_>) -> bool {
+        self.0.authorize(client, action)
     }
 }
 

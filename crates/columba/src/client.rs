@@ -14,7 +14,7 @@ use columba_core::codec::{
 use futures::Stream;
 use futures::channel::oneshot;
 
-use crate::broker::{Broker, Command};
+use crate::broker::Broker;
 use crate::local::{Answer, Local, Outgoing};
 use crate::message::{Message, Publish};
 
@@ -121,7 +121,7 @@ impl ClientBuilder {
             state.outgoing.push_back(Outgoing::Encoded(packet));
             state.expect_connected()
         };
-        if !self.broker.send(Command::Client(local.clone())) {
+        if !self.broker.take_in(&self.id, local.clone()) {
             return Err(ClientError::Closed);
         }
         // From here on dropping this future ends the connection.

@@ -22,9 +22,10 @@ use slab::Slab;
 
 use crate::broker::{Command, Shared};
 use crate::client::ClientError;
-use crate::hooks::{Authenticate, Observe};
+use crate::hooks::{Authenticate, Observers};
 use crate::listener::Listener;
 use crate::local::{self, Local, Outgoing};
+use crate::post::Post;
 use crate::ready::{Number, OneWaker, ReadyList};
 use crate::timer::{ThreadTimer, Timer};
 use crate::transport::Transport;
@@ -36,13 +37,14 @@ pub struct Driver {
     core: Core,
     started: Instant,
     shared: Arc<Shared>,
+    post: Post,
     ready: Arc<ReadyList>,
     links: Vec<Option<Link>>,
     listeners: Slab<Accepting>,
     authenticate: Option<Arc<dyn Authenticate>>,
     /// Verdicts in the making.
     verdicts: FuturesUnordered<BoxFuture<'static, (Ticket, Verdict)>>,
-    observers: Vec<(EventMask, Box<dyn Observe>)>,
+    observers: Option<Observers>,
     subscribers: Vec<(EventMask, async_channel::Sender<Event>)>,
     timer: Box<dyn Timer>,
     /// What the timer is set to.
@@ -117,16 +119,19 @@ const REST: Duration = Duration::from_millis(100);
 impl Driver {
     pub(crate) fn new(
         core: Core,
+        started: Instant,
         shared: Arc<Shared>,
+        post: Post,
         authenticate: Option<Arc<dyn Authenticate>>,
-        observers: Vec<(EventMask, Box<dyn Observe>)>,
+        observers: Option<Observers>,
         timer: Box<dyn Timer>,
     ) -> Self {
         Self {
             core,
-            started: timer.now(),
+            started,
             ready: Arc::new(ReadyList::new(shared.clone())),
             shared,
+            post,
             links: Vec::new(),
             listeners: Slab::new(),
             authenticate,
@@ -154,6 +159,7 @@ impl Driver {
         let mut busy = self.run_commands(now);
         busy |= self.run_verdicts(cx, now);
         busy |= self.run_timer(cx, now);
+        busy |= self.post.take(&mut self.core, now);
         let mut batch = std::mem::take(&mut self.batch);
         self.ready.swap(&mut batch);
         busy |= !batch.is_empty();
@@ -165,7 +171,7 @@ impl Driver {
         }
         self.batch = batch;
         self.drain(now);
-        busy
+        busy | self.post.send(&mut self.core)
     }
 
     fn run_commands(&mut self, now: Time) -> bool {
@@ -173,11 +179,16 @@ impl Driver {
         while let Some(command) = self.shared.take_command() {
             busy = true;
             match command {
-                Command::Attach(transport, peer) => self.attach(Io::Transport(transport), peer, now),
+                Command::Attach(transport, peer) => {
+                    self.attach(Io::Transport(transport), peer, BytesMut::new(), now);
+                }
+                Command::Moved(transport, peer, input) => {
+                    self.attach(Io::Transport(transport), peer, input, now);
+                }
                 Command::Serve(listener) => self.listen(listener),
                 Command::Client(local) => {
                     let peer = Peer { transport: "in-process", trusted: true, ..Peer::default() };
-                    self.attach(Io::Local(local), peer, now);
+                    self.attach(Io::Local(local), peer, BytesMut::new(), now);
                 }
                 Command::Events(kinds, sender) => {
                     self.core.enable_events(kinds);
@@ -208,7 +219,7 @@ impl Driver {
         self.core.shut_down(now);
     }
 
-    fn attach(&mut self, io: Io, peer: Peer, now: Time) {
+    fn attach(&mut self, io: Io, peer: Peer, input: BytesMut, now: Time) {
         if self.ending.is_some() {
             if let Io::Local(local) = io {
                 local.close(ClientError::Closed);
@@ -225,11 +236,11 @@ impl Driver {
             key,
             io,
             waker: waker.clone(),
-            unread: BytesMut::new(),
+            retry: !input.is_empty(),
+            unread: input,
             unsent: Chunks::new(),
             writing: false,
             paused: false,
-            retry: false,
             more: false,
             closing: false,
         };
@@ -258,7 +269,9 @@ impl Driver {
                 return;
             };
             match listener.poll_accept(&mut Context::from_waker(waker)) {
-                Poll::Ready(Ok((transport, peer))) => self.attach(Io::Transport(transport), peer, now),
+                Poll::Ready(Ok((transport, peer))) => {
+                    self.attach(Io::Transport(transport), peer, BytesMut::new(), now);
+                }
                 // One connection less. Whether the next one fares better shows when it is tried.
                 Poll::Ready(Err(_)) => failures += 1,
                 Poll::Pending => return,
@@ -326,13 +339,25 @@ impl Driver {
                 link.unread = BytesMut::new();
             }
             link.paused = intake == Intake::Paused;
-            if intake != Intake::Open {
-                return;
+            match intake {
+                Intake::Open => {}
+                Intake::Moved(shard) => return self.hand_over(at, shard, now),
+                Intake::Paused | Intake::Closed => return,
             }
         }
         // There may be more, but it is another's turn.
         if let Some(link) = &self.links[at] {
             link.waker.wake_by_ref();
+        }
+    }
+
+    /// The client has turned out to belong to another shard.
+    fn hand_over(&mut self, at: usize, shard: usize, now: Time) {
+        let Some(Link { key, io: Io::Transport(transport), unread, .. }) = self.links[at].take() else {
+            return;
+        };
+        if let Some(peer) = self.core.release(now, key) {
+            self.post.hand_over(shard, Command::Moved(transport, peer, unread));
         }
     }
 
@@ -447,10 +472,8 @@ impl Driver {
             return;
         }
         let kind = event.kind();
-        for (kinds, observer) in &mut self.observers {
-            if kinds.contains(kind) {
-                observer.observe(&event);
-            }
+        if let Some(observers) = &self.observers {
+            observers.observe(&event);
         }
         let core = &mut self.core;
         self.subscribers.retain(|(kinds, subscriber)| {
@@ -645,7 +668,7 @@ impl Future for Driver {
         this.shared.waker.register(cx.waker());
         for _ in 0..ROUNDS {
             let busy = this.round(cx);
-            if this.has_ended() {
+            if this.has_ended() || (this.ending.is_none() && this.post.is_broken()) {
                 this.end();
                 return Poll::Ready(());
             }
@@ -667,7 +690,8 @@ impl Driver {
         self.listeners.clear();
         self.subscribers.clear();
         self.verdicts.clear();
-        self.observers.clear();
+        self.observers = None;
+        self.post.wake_others();
         self.timer = Box::new(ThreadTimer::new());
         self.ready.close();
         // Whoever waits is told last, when everything is dropped.

@@ -2,8 +2,9 @@
 //! closures implement.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use columba_core::{AuthRequest, Event, Verdict};
+use columba_core::{AuthRequest, Event, EventMask, Verdict};
 use futures::future::BoxFuture;
 
 /// Decides who comes in. Asked once per CONNECT, and again for every AUTH of MQTT 5; only the client in question
@@ -45,5 +46,29 @@ pub trait Observe: Send + 'static {
 impl<F: FnMut(&Event) + Send + 'static> Observe for F {
     fn observe(&mut self, event: &Event) {
         self(event);
+    }
+}
+
+/// The observers of a broker. Those of several shards share them, and take turns.
+#[derive(Clone)]
+pub(crate) struct Observers(Arc<Mutex<Vec<(EventMask, Box<dyn Observe>)>>>);
+
+impl Observers {
+    pub(crate) fn new(observers: Vec<(EventMask, Box<dyn Observe>)>) -> Self {
+        Self(Arc::new(Mutex::new(observers)))
+    }
+
+    pub(crate) fn share(&self) -> Option<Self> {
+        let none = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        (!none).then(|| self.clone())
+    }
+
+    pub(crate) fn observe(&self, event: &Event) {
+        let kind = event.kind();
+        for (kinds, observer) in &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            if kinds.contains(kind) {
+                observer.observe(event);
+            }
+        }
     }
 }

@@ -38,6 +38,7 @@ mod listener;
 mod local;
 pub mod memory;
 mod message;
+mod post;
 mod ready;
 #[cfg(feature = "smol")]
 pub mod smol;
@@ -54,8 +55,8 @@ pub use columba_core::codec::{
 };
 pub use columba_core::{
     Action, AuthRequest, AuthStage, Authorize, Cause, Chunks, Client as ClientIdentity, ClientInfo, Config,
-    ConnectionInfo, DropCause, Event, EventMask, Fault, FullQueue, Grant, Limits, Metrics, Peer, Seed,
-    SubscriptionInfo, Verdict,
+    ConnectionInfo, DropCause, Event, EventMask, Fault, FullQueue, Grant, Limits, MAX_SHARDS, Metrics, Peer,
+    Seed, SubscriptionInfo, Verdict,
 };
 
 pub use crate::broker::{Broker, BrokerGone};

@@ -46,6 +46,13 @@ pub const MAX_SHARDS: usize = 64;
 /// Bytes that wait for another shard before publishers have to.
 const BACKLOG: usize = 256 << 10;
 
+/// Which shard a client belongs to, the same for all shards of one broker.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    hasher: FixedState,
+    count: usize,
+}
+
 /// What a shard knows of the others.
 #[derive(Debug)]
 pub(crate) struct Shards {
@@ -204,13 +211,14 @@ impl Core {
         Some(*self.connections.remove(index).peer)
     }
 
-    /// The shard that the session of this client id is in; the same for all shards of one broker.
-    pub fn shard_of(&self, client_id: &str) -> usize {
-        match &self.shards {
-            // Not the bits by which a shard finds its own among its clients.
-            Some(shards) => (self.hasher.hash_one(client_id) >> 24) as usize % shards.siblings.len(),
-            None => 0,
-        }
+    /// Where clients belong.
+    pub fn placement(&self) -> Placement {
+        let count = self.shards.as_ref().map_or(1, |shards| shards.siblings.len());
+        Placement { hasher: self.hasher.clone(), count }
+    }
+
+    fn shard_of(&self, client_id: &str) -> usize {
+        self.placement().shard_of(client_id)
     }
 
     /// Whether sessions of this client id are in this shard.
@@ -312,6 +320,14 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+impl Placement {
+    /// The number of the shard that the session of this client id is in.
+    pub fn shard_of(&self, client_id: &str) -> usize {
+        // Not the bits by which a shard finds its own among its clients.
+        (self.hasher.hash_one(client_id) >> 24) as usize % self.count
     }
 }
 

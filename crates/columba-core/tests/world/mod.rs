@@ -279,7 +279,7 @@ impl World {
     pub(crate) fn id_in(&self, shard: usize, name: &str) -> String {
         let state = self.state.borrow();
         let ids = (0..).map(|number| format!("{name}{number}"));
-        ids.filter(|id| state.cores[0].shard_of(id) == shard).take(1).collect()
+        ids.filter(|id| state.cores[0].placement().shard_of(id) == shard).take(1).collect()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

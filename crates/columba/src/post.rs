@@ -1,0 +1,117 @@
+//! What the drivers of one broker hand each other: batches of their cores, and connections that belong elsewhere. It never
+//! looks into either.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use columba_core::{Batch, Core, Time};
+
+use crate::broker::{Command, Shared};
+
+/// A driver's place among those of its broker.
+#[derive(Debug)]
+pub(crate) struct Post {
+    own: usize,
+    /// All of them by number; one alone is a list of one.
+    shards: Arc<[Arc<Shared>]>,
+}
+
+/// What one shard has for one other, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    batches: Mutex<VecDeque<Batch>>,
+    /// Bytes in it.
+    size: AtomicUsize,
+    /// The sender has more, and waits until there is room.
+    is_awaited: AtomicBool,
+}
+
+/// Bytes in a mailbox from which on it takes no more. What comes then waits in the sender's core, which stops publishers.
+const ROOM: usize = 1 << 20;
+
+impl Post {
+    pub(crate) const fn new(own: usize, shards: Arc<[Arc<Shared>]>) -> Self {
+        Self { own, shards }
+    }
+
+    /// Hands the core a batch of each other shard; false if there was none. One of each, so that none has to wait for
+    /// long.
+    pub(crate) fn take(&self, core: &mut Core, now: Time) -> bool {
+        let mut busy = false;
+        for (from, mailbox) in self.shards[self.own].mailboxes.iter().enumerate() {
+            let Some(batch) = mailbox.take() else {
+                continue;
+            };
+            busy = true;
+            core.receive_shard(now, from, &batch);
+            if mailbox.is_awaited.swap(false, Ordering::SeqCst) {
+                self.shards[from].waker.wake();
+            }
+        }
+        busy
+    }
+
+    /// Sends what the core has for other shards; false if there was nothing, or no room.
+    pub(crate) fn send(&self, core: &mut Core) -> bool {
+        let mut busy = false;
+        if self.shards.len() == 1 {
+            return busy;
+        }
+        for (to, shard) in self.shards.iter().enumerate().filter(|(to, _)| *to != self.own) {
+            let mailbox = &shard.mailboxes[self.own];
+            if mailbox.has_room()
+                && let Some(batch) = core.poll_shard(to)
+            {
+                busy = true;
+                mailbox.put(batch);
+                shard.waker.wake();
+            }
+        }
+        busy
+    }
+
+    /// Hands a connection to another shard.
+    pub(crate) fn hand_over(&self, to: usize, connection: Command) {
+        // If that shard is gone, so is the broker, and the connection with it.
+        let _ = self.shards[to].ask(connection);
+    }
+
+    /// Whether another driver has ended: then there is no broker any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.shards.len() > 1 && self.shards.iter().any(|shard| shard.is_gone())
+    }
+
+    /// Tells the others to look whether the broker is still there.
+    pub(crate) fn wake_others(&self) {
+        for (_, shard) in self.shards.iter().enumerate().filter(|(number, _)| *number != self.own) {
+            shard.waker.wake();
+        }
+    }
+}
+
+impl Mailbox {
+    fn put(&self, batch: Batch) {
+        self.size.fetch_add(batch.size(), Ordering::SeqCst);
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push_back(batch);
+    }
+
+    fn take(&self) -> Option<Batch> {
+        if self.size.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let batch = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.size.fetch_sub(batch.size(), Ordering::SeqCst);
+        Some(batch)
+    }
+
+    /// If there is none, the sender is woken when there is.
+    fn has_room(&self) -> bool {
+        if self.size.load(Ordering::SeqCst) < ROOM {
+            return true;
+        }
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // It may have been emptied just before.
+        self.size.load(Ordering::SeqCst) < ROOM
+    }
+}
