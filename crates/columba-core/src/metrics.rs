@@ -56,7 +56,7 @@ pub struct Metrics {
 impl Metrics {
     /// These and those of another shard of the same broker. What is retained is in both, and counted once.
     #[must_use]
-    pub fn with_shard(mut self, other: Self) -> Self {
+    pub fn with_shard(mut self, other: &Self) -> Self {
         macro_rules! add {
             ($($field:ident),*) => { $(self.$field += other.$field;)* };
         }

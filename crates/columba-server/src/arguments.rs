@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::config::{ListenerConfig, ListenerKind};
+use crate::config::{ListenerConfig, ListenerKind, Shards};
 use crate::log::Level;
 
 /// What the command is to do.
@@ -25,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<PathBuf>,
     pub(crate) allow_anonymous: bool,
     pub(crate) log_level: Option<Level>,
+    pub(crate) shards: Option<Shards>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -45,6 +46,7 @@ Other options:
   --config FILE         read a configuration file (TOML)
   --certificate FILE    the server's certificates in PEM, for --tls and --wss
   --key FILE            and their key
+  --shards COUNT        use so many cores of the machine, 1 (default) to 64
   --allow-anonymous     let in clients that show no name, also from other machines
   --log-level LEVEL     error, warn, info (default) or debug
   --help, --version
@@ -79,6 +81,10 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
             }
             Arg::Long("key") => {
                 options.key = Some(parser.value()?.into());
+                continue;
+            }
+            Arg::Long("shards") => {
+                options.shards = Some(parser.value()?.parse()?);
                 continue;
             }
             Arg::Long("allow-anonymous") => {
@@ -131,13 +137,15 @@ mod tests {
 
     #[test]
     fn other_options() {
-        let options =
-            options("--config c.toml --certificate c.pem --key k.pem --allow-anonymous --log-level debug");
+        let options = options(
+            "--config c.toml --certificate c.pem --key k.pem --allow-anonymous --log-level debug --shards 2",
+        );
         assert_eq!(options.config.unwrap(), PathBuf::from("c.toml"));
         assert_eq!(options.certificate.unwrap(), PathBuf::from("c.pem"));
         assert_eq!(options.key.unwrap(), PathBuf::from("k.pem"));
         assert!(options.allow_anonymous);
         assert_eq!(options.log_level, Some(Level::Debug));
+        assert_eq!(options.shards.map(Shards::get), Some(2));
         assert!(matches!(parse_words("password"), Ok(Command::Password)));
         assert!(matches!(parse_words("--help"), Ok(Command::Help)));
         assert!(matches!(parse_words("--tcp a:1 -V"), Ok(Command::Version)));
@@ -152,6 +160,9 @@ mod tests {
             ("--tcp 1883", "\"1883\" is no address"),
             ("--tcp 127.0.0.1:65536", "127.0.0.1:65536"),
             ("--log-level loud", "it can be error, warn, info or debug"),
+            ("--shards 0", "from 1 to 64"),
+            ("--shards 65", "from 1 to 64"),
+            ("--shards two", "from 1 to 64"),
             ("password --tcp", "--tcp"),
             ("--allow-anonymous password", "password"),
         ] {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use columba::{Config, FullQueue, Limits, QoS, TopicFilter};
+use columba::{Config, FullQueue, Limits, MAX_SHARDS, QoS, TopicFilter};
 use serde::Deserialize;
 
 use crate::log::Level;
@@ -18,6 +19,8 @@ pub(crate) struct File {
     pub(crate) allow_anonymous: Option<bool>,
     /// Seconds from one publication of `$SYS` to the next; 0 is never.
     pub(crate) sys_interval: Option<u16>,
+    /// Cores of the machine to use.
+    pub(crate) shards: Option<Shards>,
     pub(crate) listeners: Vec<ListenerConfig>,
     pub(crate) tls: Option<TlsFile>,
     pub(crate) users: BTreeMap<String, UserFile>,
@@ -26,6 +29,11 @@ pub(crate) struct File {
     pub(crate) limits: LimitsFile,
     pub(crate) policies: PoliciesFile,
 }
+
+/// How many shards the broker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub(crate) struct Shards(usize);
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -46,6 +54,33 @@ pub(crate) enum ListenerKind {
     Ws,
     Wss,
     Unix,
+}
+
+impl Shards {
+    pub(crate) const ONE: Self = Self(1);
+
+    pub(crate) const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl TryFrom<usize> for Shards {
+    type Error = String;
+
+    fn try_from(count: usize) -> Result<Self, String> {
+        if (1..=MAX_SHARDS).contains(&count) {
+            return Ok(Self(count));
+        }
+        Err(format!("the number of shards is from 1 to {MAX_SHARDS}"))
+    }
+}
+
+impl FromStr for Shards {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.parse().unwrap_or(0))
+    }
 }
 
 #[derive(Deserialize)]

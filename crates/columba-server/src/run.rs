@@ -9,7 +9,7 @@ use std::time::Duration;
 use columba::{Broker, BrokerBuilder, Cause, Driver, Event, EventMask, Version};
 use columba_net::reactor;
 use futures::channel::oneshot;
-use futures::future::{Either, select};
+use futures::future::{Either, select, select_all};
 
 use crate::access::{AskUsers, Users};
 use crate::config::ListenerKind;
@@ -25,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) fn run(settings: Settings) -> Result<(), String> {
     log::start(settings.log_level);
     raise_open_files();
-    // Broker and sockets have a thread of their own: they share everything, and nothing has to be handed over. This one is
-    // for signals and figures, and passwords are checked on others.
+    // A shard and its sockets have a thread of their own: they share everything, and nothing has to be handed over. This
+    // one is for signals and figures, and passwords are checked on others.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -52,9 +52,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     let hint = hint(&listeners, settings.lets_anybody_in());
     let sys_interval = settings.sys_interval;
-    let (broker, driver) = builder(settings)?.build();
-    let cannot_start = |error| format!("cannot start: {error}");
-    let (thread, ended) = start(driver).map_err(cannot_start)?;
+    let shards = settings.shards.get();
+    let (broker, drivers) = builder(settings)?.build_shards(shards);
+    let threads = drivers.into_iter().map(start).collect::<io::Result<Vec<_>>>();
+    let (threads, ended): (Vec<_>, Vec<_>) =
+        threads.map_err(|error| format!("cannot start: {error}"))?.into_iter().unzip();
     for Bound { listener, .. } in listeners {
         let address = listener.address();
         broker.serve(listener).map_err(|error| error.to_string())?;
@@ -65,8 +67,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     log::hint(hint);
     let sys = sys_interval.map(|interval| tokio::spawn(sys::publish(broker.clone(), interval)));
 
-    match select(ended, pin!(signals.next())).await {
-        Either::Left(_) => return Err(end_of(thread)),
+    match select(select_all(ended), pin!(signals.next())).await {
+        Either::Left(_) => return Err(end_of(threads)),
         Either::Right(_) => log::line(Level::Info, "ending; a second signal ends at once"),
     }
     if let Some(sys) = sys {
@@ -89,16 +91,21 @@ fn start(driver: Driver) -> io::Result<(JoinHandle<io::Result<()>>, oneshot::Rec
     Ok((thread, ended))
 }
 
-/// Why the broker has ended that nobody has asked to.
-fn end_of(thread: JoinHandle<io::Result<()>>) -> String {
-    match thread.join() {
-        Ok(Ok(())) => "the broker has ended".to_owned(),
-        Ok(Err(error)) => format!("the broker has failed: {error}"),
+/// Why the broker has ended that nobody has asked to: when one shard fails, the others end.
+fn end_of(threads: Vec<JoinHandle<io::Result<()>>>) -> String {
+    let failures = threads.into_iter().filter_map(|thread| match thread.join() {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            format!("the broker has failed: {}", text.unwrap_or("it panicked"))
+            Some(text.unwrap_or("it panicked").to_owned())
         }
+    });
+    let failures: Vec<_> = failures.collect();
+    match &failures[..] {
+        [] => "the broker has ended".to_owned(),
+        failures => format!("the broker has failed: {}", failures.join(", ")),
     }
 }
 
@@ -108,7 +115,7 @@ fn builder(settings: Settings) -> Result<BrokerBuilder, String> {
         lets_anybody_in && settings.passwords.is_empty() && settings.client_certificates.is_none();
     let mut config = settings.config;
     config.events = EventMask::NONE;
-    let mut builder = Broker::builder().config(config).timer(reactor::Timer::new());
+    let mut builder = Broker::builder().config(config).timers(reactor::Timer::new);
     if !needs_no_users {
         builder = builder.authenticate(AskUsers(Users::new(settings.passwords, lets_anybody_in)?));
     }

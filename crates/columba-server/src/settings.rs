@@ -10,7 +10,7 @@ use columba_net::{ClientCertificates, Tls};
 
 use crate::access::Permissions;
 use crate::arguments::Options;
-use crate::config::{File, ListenerConfig, ListenerKind, Rules, TlsFile};
+use crate::config::{File, ListenerConfig, ListenerKind, Rules, Shards, TlsFile};
 use crate::log::Level;
 use crate::password::Hash;
 
@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) config: Config,
     pub(crate) sys_interval: Option<Duration>,
+    pub(crate) shards: Shards,
     pub(crate) log_level: Level,
 }
 
@@ -86,6 +87,7 @@ impl Settings {
             allow_anonymous: if options.allow_anonymous { Some(true) } else { file.allow_anonymous },
             config,
             sys_interval: (sys_interval > 0).then(|| Duration::from_secs(sys_interval.into())),
+            shards: options.shards.or(file.shards).unwrap_or(Shards::ONE),
             log_level: options.log_level.or(file.log_level).unwrap_or_default(),
         })
     }

@@ -127,7 +127,7 @@ impl Broker {
     /// The broker is gone.
     pub async fn metrics(&self) -> Result<Metrics, BrokerGone> {
         let all = self.question_all(|| Command::Metrics).await?;
-        Ok(all.into_iter().reduce(Metrics::with_shard).unwrap_or_default())
+        Ok(all.into_iter().reduce(|sum, shard| sum.with_shard(&shard)).unwrap_or_default())
     }
 
     /// Ends one client's connection with this reason, which MQTT 5 clients are told. False if it has none.

@@ -51,10 +51,12 @@ impl<F: FnMut(&Event) + Send + 'static> Observe for F {
 
 /// The observers of a broker. Those of several shards share them, and take turns.
 #[derive(Clone)]
-pub(crate) struct Observers(Arc<Mutex<Vec<(EventMask, Box<dyn Observe>)>>>);
+pub(crate) struct Observers(Arc<Mutex<List>>);
+
+type List = Vec<(EventMask, Box<dyn Observe>)>;
 
 impl Observers {
-    pub(crate) fn new(observers: Vec<(EventMask, Box<dyn Observe>)>) -> Self {
+    pub(crate) fn new(observers: List) -> Self {
         Self(Arc::new(Mutex::new(observers)))
     }
 

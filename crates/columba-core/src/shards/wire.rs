@@ -229,12 +229,11 @@ impl<'a> Frames<'a> {
         let length = self.number()? as usize;
         let forwarded = self.bytes(length)?;
         let shared = if is_set(flag::LINKED) { Some(self.links.next()?) } else { None };
-        let payload = match shared {
-            Some(shared) => &shared[..],
-            None => {
-                let length = self.number()? as usize;
-                self.bytes(length)?
-            }
+        let payload = if let Some(shared) = shared {
+            &shared[..]
+        } else {
+            let length = self.number()? as usize;
+            self.bytes(length)?
         };
         let expires = if is_set(flag::EXPIRES) { Some(Time::from_micros(self.long()?)) } else { None };
         let stamp = if is_set(flag::STAMPED) { Some(self.long()?) } else { None };
