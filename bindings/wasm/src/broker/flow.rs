@@ -152,7 +152,8 @@ impl RawBroker {
             link.input.clear();
         } else if !link.is_paused && !link.input.is_empty() {
             match self.core.0.receive(self.now, link.key, &mut link.input) {
-                Intake::Open | Intake::Closed => {}
+                // There is one shard, so nothing moves.
+                Intake::Open | Intake::Closed | Intake::Moved(_) => {}
                 Intake::Paused => link.is_paused = true,
             }
         }

@@ -250,6 +250,7 @@ impl World {
                 assert!(link.input.is_empty(), "input is left on a closing connection");
                 link.closing = true;
             }
+            Intake::Moved(_) => panic!("there are no shards"),
         }
         print(|| format!("{:?} {intake:?}, {counted} packets", link.key));
         self.note_events();

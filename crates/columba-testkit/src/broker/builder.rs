@@ -65,7 +65,7 @@ impl TestBrokerBuilder {
     ///     .start();
     /// # drop(broker);
     /// ```
-    pub fn acl(mut self, may: impl Authorize + 'static) -> Self {
+    pub fn acl(mut self, may: impl Authorize + Sync + 'static) -> Self {
         self.inner = self.inner.authorize(may);
         self
     }
