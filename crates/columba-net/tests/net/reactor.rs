@@ -105,7 +105,9 @@ fn wakes_from_many_threads_are_not_lost() {
         received
     });
     assert_eq!(received.unwrap(), 4 * count);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn timers_are_due_in_their_order_and_not_before() {
     let after = |millis| async move {
         let mut timer = reactor::Timer::new();
         // One that is set anew forgets what it was set to.
-        timer.set(Some(start + Duration::from_secs(3600)));
+        timer.set(Some(start + Duration::from_hours(1)));
         timer.set(Some(start + Duration::from_millis(millis)));
         poll_fn(|cx| timer.poll_expired(cx)).await;
         assert!(start.elapsed() >= Duration::from_millis(millis));
@@ -216,9 +218,25 @@ fn a_half_closed_stream_is_read_to_its_end_and_written() {
         assert_eq!(read(&mut transport).await.unwrap(), b"");
         write(&mut transport, b"answer").await;
         poll_fn(|cx| transport.poll_close(cx)).await.unwrap();
+        drop(transport);
         let mut answer = Vec::new();
         peer.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"answer");
+    })
+    .unwrap();
+}
+
+#[test]
+fn closing_is_seen_before_the_stream_is_dropped() {
+    reactor::block_on(async {
+        let (mut transport, mut peer) = pair().await;
+        // Unread, so that dropping it would be a reset.
+        peer.write_all(b"too late").unwrap();
+        write(&mut transport, b"bye").await;
+        poll_fn(|cx| transport.poll_close(cx)).await.unwrap();
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"bye");
     })
     .unwrap();
 }
