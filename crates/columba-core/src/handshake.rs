@@ -265,7 +265,9 @@ impl Core {
         entry.expiry = expiry;
         // [MQTT-3.1.2-7]; a will of an earlier connection does not outlast this [MQTT-3.1.2-12 of 3.1.1].
         entry.will = will.map(Box::new);
-        entry.inflight.restart();
+        if let Some(inflight) = entry.inflight.changed() {
+            inflight.restart();
+        }
 
         let keep_alive = self.effective_keep_alive(connect);
         let connection = &mut self.connections[index];

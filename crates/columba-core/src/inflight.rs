@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use columba_codec::{PacketId, QoS};
 
+use crate::lazy::Empty;
 use crate::session::Delivery;
 
 #[derive(Debug, Default)]
@@ -45,6 +46,18 @@ pub(crate) enum State {
     Released,
     /// Over.
     Done,
+}
+
+impl Empty for Inflight {
+    const EMPTY: &'static Self = &Self {
+        entries: VecDeque::new(),
+        live: 0,
+        last_id: 0,
+        gapless: false,
+        resent: 0,
+        ahead: 0,
+        outstanding: 0,
+    };
 }
 
 impl Inflight {

@@ -49,6 +49,7 @@ mod inflight;
 mod input;
 mod inspect;
 mod keys;
+mod lazy;
 mod lifecycle;
 mod message;
 mod metrics;

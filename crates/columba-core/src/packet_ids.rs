@@ -1,5 +1,7 @@
 //! The packet identifiers of QoS 2 messages that a client has sent and not yet released.
 
+use crate::lazy::Empty;
+
 /// A set of packet identifiers. Small while it is small; 8 KiB at the most.
 #[derive(Debug, Default)]
 pub(crate) struct PacketIds(Repr);
@@ -17,6 +19,10 @@ enum Repr {
 
 /// A linear search of more than this costs more than a bit.
 const FEW: usize = 16;
+
+impl Empty for PacketIds {
+    const EMPTY: &'static Self = &Self(Repr::Empty);
+}
 
 impl PacketIds {
     pub(crate) fn len(&self) -> usize {

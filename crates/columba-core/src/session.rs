@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::Time;
 use crate::config::Limits;
 use crate::inflight::Inflight;
+use crate::lazy::Lazy;
 use crate::message::MessageId;
 use crate::packet_ids::PacketIds;
 use crate::timers::TimerKey;
@@ -30,9 +31,9 @@ pub(crate) struct Session {
     pub(crate) timer: Option<TimerKey>,
     pub(crate) will: Option<Box<StoredWill>>,
     pub(crate) queue: Queue,
-    pub(crate) inflight: Inflight,
+    pub(crate) inflight: Lazy<Inflight>,
     /// Packet identifiers of QoS 2 messages received and not released.
-    pub(crate) incoming: PacketIds,
+    pub(crate) incoming: Lazy<PacketIds>,
     /// The number of the last message that matched, and the place of that match: so overlapping subscriptions
     /// find each other without a table.
     pub(crate) stamp: u64,
@@ -112,8 +113,8 @@ impl Session {
             timer: None,
             will: None,
             queue: Queue::default(),
-            inflight: Inflight::default(),
-            incoming: PacketIds::default(),
+            inflight: Lazy::default(),
+            incoming: Lazy::default(),
             stamp: 0,
             stamp_at: 0,
             sibling: None,
@@ -133,7 +134,9 @@ impl Session {
     /// Gives memory back that a session without traffic does not need.
     pub(crate) fn shrink(&mut self) {
         self.queue.shrink();
-        self.incoming.shrink();
+        if let Some(incoming) = self.incoming.changed() {
+            incoming.shrink();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use columba::{Peer, Transport};
 use futures::StreamExt;
 use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
+use tokio::runtime::Handle;
 
 use crate::reactor;
 
@@ -58,19 +59,20 @@ impl Rest {
         }
         let outcome = ready!(accept(cx));
         if outcome.as_ref().is_err_and(|error| !concerns_one_connection(error)) {
-            self.pause = Some(Pause::new(PAUSE));
+            // Without a clock it is for the driver, which rests, too.
+            self.pause = Pause::new(PAUSE);
         }
         Poll::Ready(outcome)
     }
 }
 
 impl Pause {
-    fn new(duration: Duration) -> Self {
+    /// `None` if there is neither a reactor nor tokio on this thread.
+    fn new(duration: Duration) -> Option<Self> {
         if reactor::is_current() {
-            Self::Reactor(reactor::Sleep::until(Instant::now() + duration))
-        } else {
-            Self::Tokio(Box::pin(tokio::time::sleep(duration)))
+            return Some(Self::Reactor(reactor::Sleep::until(Instant::now() + duration)));
         }
+        Handle::try_current().is_ok().then(|| Self::Tokio(Box::pin(tokio::time::sleep(duration))))
     }
 }
 
@@ -120,7 +122,8 @@ impl Handshakes {
                 return Poll::Pending;
             }
             let (stream, address) = ready!(accept(cx))?;
-            let (handshake, limit) = (begin(stream, address), Pause::new(self.timeout));
+            let (handshake, limit) =
+                (begin(stream, address), Pause::new(self.timeout).ok_or(io::ErrorKind::Unsupported)?);
             self.pending.push(Box::pin(async move {
                 let outcome = match select(pin!(handshake), limit).await {
                     Either::Left((outcome, _)) => outcome,

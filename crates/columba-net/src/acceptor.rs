@@ -98,7 +98,7 @@ macro_rules! acceptor {
 
             pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<($stream, $peer)>> {
                 if let Self::Bound(socket, runtime) = self {
-                    *self = Self::settle(socket, runtime)?;
+                    *self = Self::settle(socket, runtime.as_ref())?;
                 }
                 match self {
                     Self::Bound(..) => Poll::Pending,
@@ -113,11 +113,11 @@ macro_rules! acceptor {
                 }
             }
 
-            fn settle(socket: &mut Option<$std>, bound_in: &Option<Handle>) -> io::Result<Self> {
+            fn settle(socket: &mut Option<$std>, bound_in: Option<&Handle>) -> io::Result<Self> {
                 let nobody = || io::Error::other("a listener is polled without a reactor and without tokio");
                 let here = reactor::is_current();
                 let runtime =
-                    if here { None } else { Handle::try_current().ok().or_else(|| bound_in.clone()) };
+                    if here { None } else { Handle::try_current().ok().or_else(|| bound_in.cloned()) };
                 if !here && runtime.is_none() {
                     return Err(nobody());
                 }
@@ -151,6 +151,6 @@ acceptor!(
     tokio::net::UnixListener,
     mio::net::UnixListener,
     UnixStream,
-    drop,
+    |_| (),
     ()
 );

@@ -189,3 +189,29 @@ fn peer(transport: &'static str, address: SocketAddr) -> Peer {
 fn accepted(stream: TcpStream, peer: Peer) -> Accepted {
     (stream.into_transport(), peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// Accepts one connection and tells whether it sends at once.
+    async fn sends_at_once() -> bool {
+        let mut listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr()).unwrap();
+        let (stream, _) = poll_fn(|cx| listener.socket.poll_accept(cx)).await.unwrap();
+        send_at_once(&stream).unwrap();
+        match stream {
+            TcpStream::Tokio(stream) => stream.nodelay().unwrap(),
+            TcpStream::Reactor(stream) => stream.get_ref().nodelay().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_sent_does_not_wait_for_more() {
+        assert!(crate::reactor::block_on(sends_at_once()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        assert!(runtime.block_on(sends_at_once()));
+    }
+}

@@ -304,6 +304,8 @@ mod tests {
         use ReasonCode::{BadAuthenticationMethod, BadUserNameOrPassword, NotAuthorized};
         let passwords =
             HashMap::from([("ada".into(), Some(Hash::cheap(b"secret"))), ("device".into(), None)]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
         let with = |allow_anonymous| {
             let mut users = Arc::into_inner(Users::new(passwords.clone(), allow_anonymous).unwrap()).unwrap();
             users.nobody = Hash::cheap(b"nobody's");

@@ -43,6 +43,8 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Lines that may wait for being written.
 const WAITING: usize = 4096;
+/// Lines are gathered as long as this after the first of them was written.
+const GATHERING: Duration = Duration::from_millis(5);
 /// How long the end of the program waits for them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -92,15 +94,33 @@ fn plain(text: String) {
 }
 
 fn write_lines(lines: &Receiver<Line>) {
+    let mut text = String::new();
     // Nobody is left to tell if standard error fails.
-    for line in lines {
-        match line {
-            Line::Text(text) => drop(writeln!(std::io::stderr(), "{text}")),
-            Line::Flush(done) => drop(done.send(())),
+    for first in lines {
+        let mut waiting = Vec::new();
+        for line in std::iter::once(first).chain(lines.try_iter().take(WAITING)) {
+            match line {
+                Line::Text(line) => {
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+                Line::Flush(done) => waiting.push(done),
+            }
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        text.clear();
+        let is_last = !waiting.is_empty();
+        for done in waiting {
+            // Whoever waited has lost its patience.
+            let _ = done.send(());
         }
         let left_out = LOG.get().map_or(0, |log| log.left_out.swap(0, Ordering::Relaxed));
         if left_out > 0 {
             let _ = writeln!(std::io::stderr(), "{left_out} lines were left out here");
+        }
+        if !is_last {
+            // Who logs much does not wake this thread for every line, and the system writes many at a time.
+            thread::sleep(GATHERING);
         }
     }
 }

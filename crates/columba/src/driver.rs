@@ -69,7 +69,7 @@ struct Link {
     /// Part of a packet, or packets that the core does not take yet.
     unread: BytesMut,
     /// Output that the transport has not accepted.
-    unsent: Chunks,
+    unsent: Option<Box<Chunks>>,
     /// The transport has not accepted all, or has not passed on all that it accepted.
     writing: bool,
     /// The core takes no input for now.
@@ -165,8 +165,8 @@ impl Driver {
         busy |= !batch.is_empty();
         for waker in batch.drain(..) {
             match waker.begin() {
-                Number::Link(at) => self.serve(at, now),
-                Number::Listener(at) => self.accept(at, now),
+                Number::Link(at) => self.serve(at as usize, now),
+                Number::Listener(at) => self.accept(at as usize, now),
             }
         }
         self.batch = batch;
@@ -228,7 +228,7 @@ impl Driver {
         }
         let key = self.core.open(now, peer);
         let at = key.index();
-        let waker = self.ready.waker(Number::Link(at));
+        let waker = self.ready.waker(Number::Link(at as u32));
         if let Io::Local(local) = &io {
             local.set_driver(waker.clone());
         }
@@ -238,7 +238,7 @@ impl Driver {
             waker: waker.clone(),
             retry: !input.is_empty(),
             unread: input,
-            unsent: Chunks::new(),
+            unsent: None,
             writing: false,
             paused: false,
             more: false,
@@ -257,7 +257,7 @@ impl Driver {
             return;
         }
         let entry = self.listeners.vacant_entry();
-        let waker = self.ready.waker(Number::Listener(entry.key()));
+        let waker = self.ready.waker(Number::Listener(entry.key() as u32));
         entry.insert(Accepting { listener, waker: waker.clone(), rest: None });
         waker.wake();
     }
@@ -518,7 +518,7 @@ impl Driver {
                         return self.lost(at, now);
                     }
                     Poll::Pending => {
-                        link.unsent = std::mem::take(&mut self.output);
+                        link.unsent = Some(Box::new(std::mem::take(&mut self.output)));
                         link.writing = true;
                         return;
                     }
@@ -583,10 +583,12 @@ impl Driver {
             return true;
         };
         let mut cx = Context::from_waker(&link.waker);
-        let mut outcome =
-            if link.writing { transport.poll_write(&mut cx, &mut link.unsent) } else { Poll::Ready(Ok(())) };
+        let mut outcome = match &mut link.unsent {
+            Some(unsent) if link.writing => transport.poll_write(&mut cx, unsent),
+            _ => Poll::Ready(Ok(())),
+        };
         if matches!(outcome, Poll::Ready(Ok(()))) {
-            link.unsent = Chunks::new();
+            link.unsent = None;
             link.writing = false;
             if !link.closing {
                 return true;

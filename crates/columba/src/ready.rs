@@ -15,14 +15,16 @@ pub(crate) struct ReadyList {
 #[derive(Default)]
 struct Queue {
     wakers: Vec<Arc<OneWaker>>,
+    /// The driver is at work, and will look at the list before it rests.
+    awake: bool,
     /// There is no driver any more. Wakers may live on, in a transport that somebody else holds, say.
     closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Number {
-    Link(usize),
-    Listener(usize),
+    Link(u32),
+    Listener(u32),
 }
 
 /// Wakes the driver for one link or listener.
@@ -41,9 +43,12 @@ impl ReadyList {
         Waker::from(Arc::new(OneWaker { number, queued: AtomicBool::new(false), list: self.clone() }))
     }
 
-    /// Exchanges what is on the list for `batch`, which is empty and lends its allocation.
+    /// Exchanges what is on the list for `batch`, which is empty and lends its allocation. If there is nothing, the next
+    /// waker wakes the driver.
     pub(crate) fn swap(&self, batch: &mut Vec<Arc<OneWaker>>) {
-        std::mem::swap(batch, &mut self.lock().wakers);
+        let mut queue = self.lock();
+        queue.awake = !queue.wakers.is_empty();
+        std::mem::swap(batch, &mut queue.wakers);
     }
 
     /// Nothing is put on the list any more.
@@ -67,25 +72,33 @@ impl OneWaker {
         self.queued.swap(false, Ordering::AcqRel);
         self.number
     }
+
+    fn enter(self: Arc<Self>) {
+        let list = self.list.clone();
+        let mut queue = list.lock();
+        if queue.closed {
+            return;
+        }
+        queue.wakers.push(self);
+        let is_first = !std::mem::replace(&mut queue.awake, true);
+        drop(queue);
+        if is_first {
+            list.shared.waker.wake();
+        }
+    }
 }
 
 impl Wake for OneWaker {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.enter();
+        }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.clone().enter();
         }
-        {
-            let mut queue = self.list.lock();
-            if queue.closed {
-                return;
-            }
-            queue.wakers.push(self.clone());
-        }
-        self.list.shared.waker.wake();
     }
 }
 

@@ -302,6 +302,7 @@ impl Bench {
             Kind::Columba => {
                 let mut command = self.pinned(&self.columba, "0");
                 command.args([if is_ws { "--ws" } else { "--tcp" }, &format!("127.0.0.1:{port}")]);
+                command.args(["--log-level", "error"]);
                 command
             }
             Kind::Mosquitto => {

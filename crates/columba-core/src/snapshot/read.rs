@@ -247,7 +247,7 @@ impl<'a> Restorer<'a> {
                 (id, State::Published, delivery)
             });
         }
-        self.core.sessions[session].inflight = Inflight::restored(last_id, &sent);
+        self.core.sessions[session].inflight = Inflight::restored(last_id, &sent).into();
         Ok(())
     }
 
@@ -271,7 +271,7 @@ impl<'a> Restorer<'a> {
         if incoming.len() != count {
             return Err(self.input.damaged("not as many packet identifiers as it says"));
         }
-        self.core.sessions[session].incoming = incoming;
+        self.core.sessions[session].incoming = incoming.into();
         Ok(())
     }
 

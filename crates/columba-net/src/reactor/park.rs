@@ -33,6 +33,8 @@ pub(super) struct Entry {
     pub(super) is_readable: bool,
     /// Nothing comes after what can be read, so it stays readable to the end.
     pub(super) is_ended: bool,
+    /// That end has been reached but for the zero that says so.
+    pub(super) is_drained: bool,
     pub(super) is_writable: bool,
     pub(super) waits_to_write: bool,
     /// The last read filled all of `scratch`.
@@ -180,6 +182,7 @@ impl Entry {
             waker: None,
             is_readable: false,
             is_ended: false,
+            is_drained: false,
             is_writable: true,
             waits_to_write: false,
             has_much: false,

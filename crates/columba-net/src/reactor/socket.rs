@@ -82,6 +82,7 @@ impl<S: Source> Socket<S> {
                 Ok((taken, was_all)) => {
                     entry.has_much = scratch.has_much;
                     entry.is_readable = !was_all || entry.is_ended;
+                    entry.is_drained = was_all && entry.is_ended;
                     Poll::Ready(Ok(taken))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -129,6 +130,17 @@ impl<S: Source> Socket<S> {
             }
             outcome
         })
+    }
+
+    /// Whether all has been read and nothing more can come.
+    fn is_drained(&self) -> bool {
+        let Some(place) = &self.place else { return false };
+        let drained = with_current(|reactor| {
+            let entry =
+                reactor.sockets.get(place.key).filter(|_| Arc::ptr_eq(&place.reactor, &reactor.shared));
+            entry.is_some_and(|entry| entry.is_drained)
+        });
+        drained == Some(true)
     }
 
     /// Calls `f` with the place on this thread's reactor, which becomes the socket's if it was another's.
@@ -239,6 +251,10 @@ impl<S: Duplex> AsyncWrite for Socket<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_drained() {
+            // The socket is dropped next, and then the system says the same. It would say "reset" if anything were unread.
+            return Poll::Ready(Ok(()));
+        }
         match self.io.shutdown(Shutdown::Write) {
             // The other side was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),

@@ -1,9 +1,10 @@
 //! A broker, and a client that is a stream and packets as bytes.
 
-use std::future::Future;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use columba::{Broker, Listener};
+use columba::{Broker, BrokerBuilder, Listener};
+use columba_net::reactor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// More than any test needs; running into it is a failure.
@@ -18,15 +19,47 @@ pub(crate) const SUBACK: &[u8] = b"\x90\x03\x00\x01\x00";
 /// PUBLISH of "hello" to "t" at QoS 0, as it is sent and comes back.
 pub(crate) const PUBLISH: &[u8] = b"\x30\x08\x00\x01thello";
 
-/// Runs a test on a runtime of its own, up to the deadline.
-pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await.expect("the test takes too long") })
+/// Where a test's brokers are at home.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    Tokio,
+    Reactor,
+}
+
+thread_local! {
+    static HOME: Cell<Home> = const { Cell::new(Home::Tokio) };
+    static BROKERS: RefCell<Vec<Broker>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a test twice, up to the deadline: with brokers on the test's own runtime, and with brokers on reactors.
+pub(crate) fn run(test: impl AsyncFn()) {
+    for home in [Home::Tokio, Home::Reactor] {
+        HOME.set(home);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            let outcome = tokio::time::timeout(DEADLINE, test()).await;
+            for broker in BROKERS.take() {
+                broker.shutdown(Duration::ZERO).await;
+            }
+            outcome
+        });
+        assert!(outcome.is_ok(), "the test takes too long on {home:?}");
+    }
+}
+
+/// A broker at the home of this run.
+pub(crate) fn start(builder: BrokerBuilder) -> Broker {
+    let broker = match HOME.get() {
+        Home::Tokio => columba::tokio::start(builder),
+        Home::Reactor => reactor::start(builder).unwrap(),
+    };
+    BROKERS.with_borrow_mut(|brokers| brokers.push(broker.clone()));
+    broker
 }
 
 /// A broker with this listener.
 pub(crate) fn serve(listener: impl Listener) -> Broker {
-    let broker = columba::tokio::start(Broker::builder());
+    let broker = start(Broker::builder());
     broker.serve(listener).unwrap();
     broker
 }
@@ -36,13 +69,12 @@ pub(crate) fn serve_and_watch(
     listener: impl Listener,
 ) -> (Broker, futures::channel::mpsc::UnboundedReceiver<String>) {
     let (sender, peers) = futures::channel::mpsc::unbounded();
-    let broker =
-        columba::tokio::start(Broker::builder().authenticate(move |request: columba::AuthRequest| {
-            let peer = request.peer;
-            let certificate = peer.certificate_name.as_deref().unwrap_or("-").to_owned();
-            let _ = sender.unbounded_send(format!("{peer} {certificate}"));
-            async { columba::Verdict::accept() }
-        }));
+    let broker = start(Broker::builder().authenticate(move |request: columba::AuthRequest| {
+        let peer = request.peer;
+        let certificate = peer.certificate_name.as_deref().unwrap_or("-").to_owned();
+        let _ = sender.unbounded_send(format!("{peer} {certificate}"));
+        async { columba::Verdict::accept() }
+    }));
     broker.serve(listener).unwrap();
     (broker, peers)
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 mod certificates;
 mod common;
+mod reactor;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;

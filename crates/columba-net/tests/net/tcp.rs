@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 #[test]
 fn a_free_port_is_found_and_told() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr();
         assert_ne!(address.port(), 0);
@@ -21,7 +21,7 @@ fn a_free_port_is_found_and_told() {
 
 #[test]
 fn a_taken_port_is_an_error() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let error = TcpListener::bind(listener.local_addr()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
@@ -31,7 +31,7 @@ fn a_taken_port_is_an_error() {
 
 #[test]
 fn the_port_is_free_after_shutdown() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr();
         let broker = serve(listener);
@@ -45,7 +45,7 @@ fn the_port_is_free_after_shutdown() {
 
 #[test]
 fn the_proxy_says_where_a_client_is() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().proxy_protocol(true);
         let address = listener.local_addr();
         let (_broker, mut peers) = serve_and_watch(listener);
@@ -72,7 +72,7 @@ fn the_proxy_says_where_a_client_is() {
 
 #[test]
 fn who_does_not_come_through_the_proxy_stays_out() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().proxy_protocol(true);
         let address = listener.local_addr();
         let _broker = serve(listener);
@@ -84,7 +84,7 @@ fn who_does_not_come_through_the_proxy_stays_out() {
 
 #[test]
 fn slow_handshakes_hold_up_nobody_while_there_is_room() {
-    run(async {
+    run(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().proxy_protocol(true).max_handshakes(3);
         let address = listener.local_addr();
         let _broker = serve(listener);
@@ -107,7 +107,7 @@ fn slow_handshakes_hold_up_nobody_while_there_is_room() {
 
 #[test]
 fn a_handshake_that_takes_too_long_ends() {
-    run(async {
+    run(async || {
         let limit = std::time::Duration::from_millis(50);
         let listener =
             TcpListener::bind("127.0.0.1:0").await.unwrap().proxy_protocol(true).handshake_timeout(limit);

@@ -29,7 +29,7 @@ fn asking(authority: &Authority, clients: ClientCertificates) -> Tls {
 
 #[test]
 fn mqtt_over_tls() {
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let (listener, address) = listener(server(&authority)).await;
         assert_eq!(listener.address(), format!("tls {address}"));
@@ -41,7 +41,7 @@ fn mqtt_over_tls() {
 
 #[test]
 fn a_client_that_is_slow_or_no_tls_holds_up_nobody() {
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let (listener, address) = listener(server(&authority)).await;
         let _broker = serve(listener);
@@ -55,7 +55,7 @@ fn a_client_that_is_slow_or_no_tls_holds_up_nobody() {
 
 #[test]
 fn a_certificate_gives_its_name() {
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let (listener, address) = listener(asking(&authority, ClientCertificates::Optional)).await;
         let (_broker, mut peers) = serve_and_watch(listener);
@@ -71,7 +71,7 @@ fn a_certificate_gives_its_name() {
 
 #[test]
 fn who_needs_a_certificate_and_has_none_stays_out() {
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let (listener, address) = listener(asking(&authority, ClientCertificates::Required)).await;
         let _broker = serve(listener);
@@ -92,7 +92,7 @@ fn who_needs_a_certificate_and_has_none_stays_out() {
 
 #[test]
 fn a_large_message_passes() {
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let (listener, address) = listener(server(&authority)).await;
         let _broker = serve(listener);

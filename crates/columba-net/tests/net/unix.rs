@@ -19,7 +19,7 @@ fn path(name: &str) -> PathBuf {
 
 #[test]
 fn a_socket_is_served_and_removed() {
-    run(async {
+    run(async || {
         let path = path("served");
         let listener = UnixListener::bind(&path).unwrap();
         assert_eq!(listener.address(), format!("unix {}", path.display()));
@@ -34,7 +34,7 @@ fn a_socket_is_served_and_removed() {
 
 #[test]
 fn a_socket_that_is_left_over_is_replaced() {
-    run(async {
+    run(async || {
         let path = path("left");
         // std does not remove the file.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -45,7 +45,7 @@ fn a_socket_that_is_left_over_is_replaced() {
 
 #[test]
 fn a_socket_in_use_and_other_files_are_left_alone() {
-    run(async {
+    run(async || {
         let path = path("used");
         let listener = UnixListener::bind(&path).unwrap();
         assert_eq!(UnixListener::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
@@ -62,7 +62,7 @@ fn a_socket_in_use_and_other_files_are_left_alone() {
 
 #[test]
 fn a_file_that_took_the_sockets_place_is_left_alone() {
-    run(async {
+    run(async || {
         let path = path("replaced");
         let listener = UnixListener::bind(&path).unwrap();
         fs::remove_file(&path).unwrap();

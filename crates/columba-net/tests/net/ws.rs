@@ -104,7 +104,7 @@ async fn http(address: SocketAddr, request: &str) -> String {
 
 #[test]
 fn a_packet_in_each_frame() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         assert_eq!(listener.address(), format!("ws {address}/mqtt"));
         let (_broker, mut peers) = serve_and_watch(listener);
@@ -120,7 +120,7 @@ fn a_packet_in_each_frame() {
 /// [MQTT-6.0.0-2]
 #[test]
 fn packets_and_frames_have_nothing_to_do_with_each_other() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener);
         let mut socket = open(address).await;
@@ -146,7 +146,7 @@ fn packets_and_frames_have_nothing_to_do_with_each_other() {
 
 #[test]
 fn many_messages_share_a_frame() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener);
         let mut socket = open(address).await;
@@ -159,7 +159,7 @@ fn many_messages_share_a_frame() {
 
 #[test]
 fn a_large_message_passes() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener);
         let mut socket = open(address).await;
@@ -183,7 +183,7 @@ fn a_large_message_passes() {
 /// [MQTT-6.0.0-1]
 #[test]
 fn text_ends_the_connection() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let broker = serve(listener);
         let events = clients(&broker);
@@ -197,7 +197,7 @@ fn text_ends_the_connection() {
 
 #[test]
 fn either_side_may_close() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let broker = serve(listener);
         let events = clients(&broker);
@@ -233,7 +233,7 @@ fn either_side_may_close() {
 /// [MQTT-6.0.0-3]
 #[test]
 fn a_handshake_that_is_none_of_ours_is_refused() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener.origins(["https://example.org"]));
         assert_eq!(refused(address, "/mqtt", "", None).await, 400);
@@ -251,7 +251,7 @@ fn a_handshake_that_is_none_of_ours_is_refused() {
 
 #[test]
 fn version_3_1_had_a_name_of_its_own() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener.path("/"));
         let stream = TcpStream::connect(address).await.unwrap();
@@ -262,7 +262,7 @@ fn version_3_1_had_a_name_of_its_own() {
 
 #[test]
 fn pages_are_served_beside_it() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let page = |path: &str| (path == "/").then(|| Page::new("text/html", "<p>hello</p>"));
         let _broker = serve(listener.fallback(page));
@@ -275,7 +275,7 @@ fn pages_are_served_beside_it() {
 
 #[test]
 fn who_is_slow_to_ask_holds_up_nobody() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener);
         let mut slow = TcpStream::connect(address).await.unwrap();
@@ -286,7 +286,7 @@ fn who_is_slow_to_ask_holds_up_nobody() {
 
 #[test]
 fn what_comes_with_the_request_is_not_lost() {
-    run(async {
+    run(async || {
         let (listener, address) = listener().await;
         let _broker = serve(listener);
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -308,7 +308,7 @@ fn what_comes_with_the_request_is_not_lost() {
 
 #[test]
 fn a_stream_of_messages_can_be_attached() {
-    run(async {
+    run(async || {
         let broker = columba::tokio::start(Broker::builder());
         let (ours, theirs) = tokio::io::duplex(1000);
         let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
@@ -336,7 +336,7 @@ fn a_stream_of_messages_can_be_attached() {
 #[cfg(feature = "tungstenite")]
 #[test]
 fn a_websocket_of_tungstenite_can_be_attached() {
-    run(async {
+    run(async || {
         let broker = columba::tokio::start(Broker::builder());
         let (ours, theirs) = tokio::io::duplex(1000);
         let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
@@ -356,7 +356,7 @@ fn a_websocket_of_tungstenite_can_be_attached() {
 fn over_tls() {
     use crate::certificates::Authority;
 
-    run(async {
+    run(async || {
         let authority = Authority::new();
         let identity = authority.sign("localhost");
         let tls = columba_net::Tls::new(identity.certificate.as_bytes(), identity.key.as_bytes()).unwrap();
