@@ -71,9 +71,35 @@ fn message(qos: QoS) -> Publish {
 async fn take(subscribers: &[Client], count: usize) {
     for subscriber in subscribers {
         for _ in 0..count {
-            black_box(subscriber.recv().await.expect("the broker runs"));
+            let message = subscriber.recv().await.expect("the broker runs");
+            black_box((message.topic().len(), message.payload().len()));
         }
     }
+}
+
+/// A broker, its driver, and its first client, which is connected.
+#[divan::bench]
+fn start(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| {
+        let mut rig = Rig::new();
+        let client = rig.client();
+        (rig.broker, rig.driver, client)
+    });
+}
+
+/// The same on a runtime that is there already.
+#[cfg(feature = "tokio")]
+#[divan::bench]
+fn start_tokio(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("the system has a thread left");
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let broker = columba::tokio::start(Broker::builder());
+            let client = broker.client("").connect().await.expect("the broker accepts everybody");
+            (broker, client)
+        })
+    });
 }
 
 /// A thousand messages, and then all that came of them.
@@ -232,7 +258,8 @@ mod broadcast {
                     }
                     for receiver in &mut receivers {
                         for _ in 0..batch {
-                            black_box(receiver.recv().await.expect("there is room for a batch"));
+                            let payload = receiver.recv().await.expect("there is room for a batch");
+                            black_box(payload.len());
                         }
                     }
                 }

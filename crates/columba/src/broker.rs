@@ -225,6 +225,11 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Whether no command waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// No command will be taken any more; those that wait are dropped, which answers them.
     pub(crate) fn close(&self) {
         let waiting = {

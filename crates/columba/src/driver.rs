@@ -602,6 +602,9 @@ impl Driver {
     }
 
     fn run_verdicts(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        if self.verdicts.is_empty() {
+            return false;
+        }
         let mut busy = false;
         while let Poll::Ready(Some((ticket, verdict))) = self.verdicts.poll_next_unpin(cx) {
             self.core.answer(now, ticket, verdict);
@@ -623,9 +626,7 @@ impl Driver {
                 waker.wake_by_ref();
             }
         }
-        let ending = self.ending.as_ref().map(|ending| ending.until);
-        let resting = self.listeners.iter().filter_map(|(_, accepting)| accepting.rest);
-        let next = self.core.poll_timeout().into_iter().chain(ending).chain(resting).chain(self.ping).min();
+        let next = self.next_deadline();
         if next != self.deadline {
             self.deadline = next;
             self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
@@ -635,6 +636,20 @@ impl Driver {
             busy = true;
         }
         busy
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        let ending = self.ending.as_ref().map(|ending| ending.until);
+        let resting = self.listeners.iter().filter_map(|(_, accepting)| accepting.rest);
+        self.core.poll_timeout().into_iter().chain(ending).chain(resting).chain(self.ping).min()
+    }
+
+    /// Whether another round would find nothing to do: it costs more to go through it than to ask.
+    fn is_settled(&self) -> bool {
+        self.ready.is_empty()
+            && self.verdicts.is_empty()
+            && self.shared.is_idle()
+            && self.next_deadline() == self.deadline
     }
 
     /// Keeps alive who cannot fall silent: a client in this process is there until it is dropped.
@@ -674,7 +689,7 @@ impl Future for Driver {
                 this.end();
                 return Poll::Ready(());
             }
-            if !busy {
+            if !busy || this.is_settled() {
                 return Poll::Pending;
             }
         }

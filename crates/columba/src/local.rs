@@ -95,8 +95,13 @@ impl Local {
         cx: &Context<'_>,
         packet: &mut Option<Outgoing>,
     ) -> Poll<Result<(), ClientError>> {
-        let outcome = self.lock().poll_send(cx, packet);
-        if outcome == Poll::Ready(Ok(())) {
+        let (outcome, first) = {
+            let mut state = self.lock();
+            let outcome = state.poll_send(cx, packet);
+            (outcome, state.outgoing.len() == 1)
+        };
+        // What waits already has woken the driver, or the driver has left it there and comes back.
+        if first && outcome == Poll::Ready(Ok(())) {
             self.wake_driver();
         }
         outcome

@@ -51,6 +51,10 @@ impl ReadyList {
         std::mem::swap(batch, &mut queue.wakers);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().wakers.is_empty()
+    }
+
     /// Nothing is put on the list any more.
     pub(crate) fn close(&self) {
         let wakers = {

@@ -1,0 +1,5 @@
+//! What any program has.
+
+fn main() {
+    println!("hello");
+}
