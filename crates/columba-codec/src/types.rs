@@ -1,7 +1,7 @@
 //! The small values that packets are made of. Each is valid by construction; none knows the packet it is in.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 /// A packet identifier: 1 to 65,535 [MQTT-2.2.1-3].
 pub type PacketId = NonZeroU16;
@@ -69,7 +69,7 @@ pub struct SubscriptionOptions {
 
 /// A subscription identifier: 1 to 268,435,455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(u32);
+pub struct SubscriptionId(NonZeroU32);
 
 /// One user property: a name and a value. Names may repeat and their order matters [MQTT-3.3.2-18].
 pub type UserProperty<'a> = (&'a str, &'a str);
@@ -146,15 +146,18 @@ impl SubscriptionOptions {
 
 impl SubscriptionId {
     /// The largest subscription identifier.
-    pub const MAX: Self = Self(268_435_455);
+    pub const MAX: Self = Self(NonZeroU32::new(268_435_455).expect("it is not zero"));
 
     /// A subscription identifier, if `value` is in range.
     pub const fn new(value: u32) -> Option<Self> {
-        if value == 0 || value > Self::MAX.0 { None } else { Some(Self(value)) }
+        match NonZeroU32::new(value) {
+            Some(number) if value <= Self::MAX.get() => Some(Self(number)),
+            _ => None,
+        }
     }
 
     /// The number itself.
     pub const fn get(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }

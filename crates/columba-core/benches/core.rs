@@ -168,15 +168,17 @@ mod matching {
 
     /// As `mixed`, with so many levels that all branch alike.
     fn of_depth(depth: usize, count: usize, number: usize) -> (String, String) {
-        let base = (1..).find(|base: &usize| base.pow(depth as u32 - 1) >= count).unwrap_or(count);
+        let base = (1..count).find(|base| base.pow(depth as u32 - 1) >= count).unwrap_or(count);
         let digits = (0..depth as u32 - 1).map(|place| (number / base.pow(place) % base).to_string());
         let mut topic: Vec<String> = digits.collect();
         topic.reverse();
         let at = if number % 3 == 2 { depth - 1 } else { depth / 2 };
         topic.insert(at, "any".to_owned());
         let mut filter = topic.clone();
-        if number % 3 > 0 {
-            ["+", "#"][number % 3 - 1].clone_into(&mut filter[at]);
+        match number % 3 {
+            0 => {}
+            1 => "+".clone_into(&mut filter[at]),
+            _ => "#".clone_into(&mut filter[at]),
         }
         (filter.join("/"), topic.join("/"))
     }
