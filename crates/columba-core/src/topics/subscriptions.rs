@@ -188,42 +188,51 @@ impl Subscriptions {
     }
 
     /// Calls `found` with every subscription that matches `topic`. `$`-topics match no filter that begins with a
-    /// wildcard [MQTT-4.7.2-1]; nothing is normalised on the way [MQTT-4.7.3-4].
-    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Hit)) {
+    /// wildcard [MQTT-4.7.2-1]; nothing is normalised on the way [MQTT-4.7.3-4]. Returns the cost: the nodes on the
+    /// way.
+    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Hit)) -> usize {
         if let Some(filter) = self.find_exact(topic.as_str()) {
             report(&self.filters[filter as usize], &self.groups, &mut found);
         }
         if self.wild.is_empty() {
-            return;
+            return 0;
         }
         let Self { wild, filters, groups, levels, open, .. } = self;
+        // A level is looked at when the walk comes to it: for most topics the tree ends before.
         levels.clear();
-        levels.extend(topic.levels().map(|level| wild.level(level)));
-        let wildcard_first = !topic.as_str().starts_with('$');
+        let mut names = topic.levels();
         let mut report = |filter: Option<u32>| {
             if let Some(filter) = filter {
                 report(&filters[filter as usize], groups, &mut found);
             }
         };
-        open.clear();
-        open.push((wild.root(), 0));
-        while let Some((node, depth)) = open.pop() {
-            let wildcards = depth > 0 || wildcard_first;
+        let mut visited = 0;
+        let (mut node, mut depth) = (wild.root(), 0);
+        let mut wildcards = !topic.as_str().starts_with('$');
+        loop {
+            visited += 1;
+            if depth == levels.len() {
+                levels.extend(names.next().map(|name| wild.level(name)));
+            }
             if wildcards {
                 // `a/#` matches `a` as well as all below it.
                 report(wild.value_below(node));
             }
-            let Some(&level) = levels.get(depth) else {
+            let mut child = None;
+            if let Some(&level) = levels.get(depth) {
+                if wildcards {
+                    open.extend(wild.plus(node).map(|plus| (plus, depth + 1)));
+                }
+                child = level.and_then(|level| wild.child(node, level));
+            } else {
                 report(wild.value(node));
-                continue;
-            };
-            if wildcards {
-                open.extend(wild.plus(node).map(|plus| (plus, depth + 1)));
             }
-            if let Some(child) = level.and_then(|level| wild.child(node, level)) {
-                open.push((child, depth + 1));
-            }
+            let next = child.map(|child| (child, depth + 1)).or_else(|| open.pop());
+            let Some(next) = next else { break };
+            (node, depth) = next;
+            wildcards = true;
         }
+        visited
     }
 
     /// Chooses the member of a group that gets the next message: in turn, the first for which `ready` holds, else
