@@ -610,4 +610,29 @@ mod tests {
         index.subscribe(9, filter, None, SubscriptionOptions::default());
         assert!(index.pick(key, |_| true, |_| true).is_none());
     }
+
+    /// A match costs what its own levels lead to, whatever else there is.
+    #[test]
+    fn a_match_comes_by_no_other_subscriptions() {
+        let mut index = Subscriptions::new(7);
+        let mut subscribe = |session: u32, filter: &str| {
+            index.subscribe(session, parse(filter), None, SubscriptionOptions::default());
+        };
+        subscribe(0, "a/+/c");
+        subscribe(1, "a/b/#");
+        subscribe(2, "+/b/c/d");
+        for number in 0..1000 {
+            subscribe(3, &format!("a/{number}/#"));
+            subscribe(4, &format!("{number}/+/c"));
+            subscribe(5, &format!("a/b/c/{number}"));
+        }
+        let mut cost = |topic: &str| {
+            let mut hits = 0;
+            (index.matches(TopicName::parse(topic).unwrap(), |_| hits += 1), hits)
+        };
+        // Root, `a`, `a/+`, `a/+/c`, `a/b`, `+`, `+/b`, `+/b/c`.
+        assert_eq!(cost("a/b/c"), (8, 2));
+        assert_eq!(cost("x"), (2, 0));
+        assert_eq!(cost("$x"), (1, 0));
+    }
 }
