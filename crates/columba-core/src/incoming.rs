@@ -255,7 +255,7 @@ impl Core {
         publish: &Publish<'_>,
         frame: Option<&Bytes>,
     ) -> Result<bool, ReasonCode> {
-        if topic.levels().count() > self.config.limits.topic_levels {
+        if topic.is_deeper_than(self.config.limits.topic_levels) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         let connection = &self.connections[index];
