@@ -63,7 +63,7 @@ pub use packet::{
 };
 pub use property::{MessageProperties, Property};
 pub use reason::ReasonCode;
-pub use topic::{TopicBuf, TopicError, TopicFilter, TopicName};
+pub use topic::{Levels, TopicBuf, TopicError, TopicFilter, TopicName};
 pub use types::{
     PacketId, PayloadFormat, QoS, RetainHandling, SubscriptionId, SubscriptionOptions, UserProperty, Version,
 };

@@ -26,6 +26,12 @@ pub struct TopicFilter<'a> {
     wildcard: bool,
 }
 
+/// The levels of a topic name or filter, one after the other.
+#[derive(Clone, Debug)]
+pub struct Levels<'a> {
+    rest: Option<&'a str>,
+}
+
 /// Why a text is no topic name or no topic filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,8 +79,15 @@ impl<'a> TopicName<'a> {
     }
 
     /// The levels, without their separators; `a//b` has an empty one.
-    pub fn levels(self) -> std::str::Split<'a, char> {
-        self.0.split('/')
+    #[inline]
+    pub const fn levels(self) -> Levels<'a> {
+        Levels { rest: Some(self.0) }
+    }
+
+    /// Whether there are more than `limit` levels.
+    #[inline]
+    pub fn is_deeper_than(self, limit: usize) -> bool {
+        self.levels().are_more_than(limit)
     }
 }
 
@@ -151,8 +164,13 @@ impl<'a> TopicFilter<'a> {
     }
 
     /// The levels of the filter proper.
-    pub fn levels(self) -> std::str::Split<'a, char> {
-        self.filter().split('/')
+    pub fn levels(self) -> Levels<'a> {
+        Levels { rest: Some(self.filter()) }
+    }
+
+    /// Whether the filter proper has more than `limit` levels.
+    pub fn is_deeper_than(self, limit: usize) -> bool {
+        self.levels().are_more_than(limit)
     }
 
     /// Whether `topic` matches the filter proper. This is the rule by the book; a broker's index must agree with it.
@@ -175,6 +193,30 @@ impl<'a> TopicFilter<'a> {
         names.next().is_none()
     }
 }
+
+impl Levels<'_> {
+    fn are_more_than(self, limit: usize) -> bool {
+        // Each but one has a separator, so that nothing short has to be looked through.
+        self.rest.is_some_and(|text| text.len() >= limit) && self.count() > limit
+    }
+}
+
+impl<'a> Iterator for Levels<'a> {
+    type Item = &'a str;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.rest?;
+        // Levels are short: searching in a more clever way takes longer to begin.
+        let Some(end) = text.bytes().position(|byte| byte == b'/') else {
+            return self.rest.take();
+        };
+        self.rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    }
+}
+
+impl std::iter::FusedIterator for Levels<'_> {}
 
 impl fmt::Debug for TopicName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,6 +344,21 @@ fn name_error(bytes: &[u8]) -> TopicError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_what_is_between_separators() {
+        for text in ["a", "/", "a/b", "/a//ä/", "///", "temperature/in/the/kitchen"] {
+            let expected: Vec<&str> = text.split('/').collect();
+            let (name, filter) = (TopicName::parse(text).unwrap(), TopicFilter::parse(text).unwrap());
+            assert_eq!(name.levels().collect::<Vec<_>>(), expected);
+            assert_eq!(filter.levels().collect::<Vec<_>>(), expected);
+            for limit in 0..8 {
+                assert_eq!(name.is_deeper_than(limit), expected.len() > limit, "{text} {limit}");
+                assert_eq!(filter.is_deeper_than(limit), expected.len() > limit, "{text} {limit}");
+            }
+        }
+        assert!(!TopicFilter::parse("$share/g/a/b").unwrap().is_deeper_than(2));
+    }
 
     #[test]
     fn names() {

@@ -146,12 +146,12 @@ impl SubscriptionOptions {
 
 impl SubscriptionId {
     /// The largest subscription identifier.
-    pub const MAX: Self = Self(NonZeroU32::new(268_435_455).unwrap());
+    pub const MAX: Self = Self(NonZeroU32::new(268_435_455).expect("it is not zero"));
 
     /// A subscription identifier, if `value` is in range.
     pub const fn new(value: u32) -> Option<Self> {
         match NonZeroU32::new(value) {
-            Some(value) if value.get() <= Self::MAX.get() => Some(Self(value)),
+            Some(number) if value <= Self::MAX.get() => Some(Self(number)),
             _ => None,
         }
     }

@@ -133,12 +133,15 @@ fn start() -> Core {
     Core::new(Config::default(), Seed::from(1))
 }
 
-/// One PUBLISH that matches one of so many subscriptions: decoded, matched, stored, and, as the subscriber is away and
-/// it is of QoS 0, let go again.
+/// One PUBLISH and who is subscribed to it: decoded, matched, stored, and, as the subscribers are away and it is of QoS 0,
+/// let go again. Items are messages.
 mod matching {
     use super::{Bencher, CloseCause, ItemsCount, QoS, Rig, TOPICS, Time, black_box, publish, scattered};
 
-    const SIZES: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
+    const SIZES: [usize; 5] = [1, 1_000, 10_000, 100_000, 1_000_000];
+
+    /// A filter of its own for each number, and a topic that only this filter matches.
+    type Make = fn(usize) -> (String, String);
 
     fn exact(number: usize) -> (String, String) {
         let topic = format!("exact/{}/{}/temperature", number / 1000, number % 1000);
@@ -163,11 +166,37 @@ mod matching {
         }
     }
 
-    fn run(bencher: Bencher<'_, '_>, count: usize, make: fn(usize) -> (String, String)) {
+    /// As `mixed`, with so many levels that all branch alike.
+    fn of_depth(depth: usize, count: usize, number: usize) -> (String, String) {
+        let base = (1..count).find(|base| base.pow(depth as u32 - 1) >= count).unwrap_or(count);
+        let digits = (0..depth as u32 - 1).map(|place| (number / base.pow(place) % base).to_string());
+        let mut topic: Vec<String> = digits.collect();
+        topic.reverse();
+        let at = if number % 3 == 2 { depth - 1 } else { depth / 2 };
+        topic.insert(at, "any".to_owned());
+        let mut filter = topic.clone();
+        match number % 3 {
+            0 => {}
+            1 => "+".clone_into(&mut filter[at]),
+            _ => "#".clone_into(&mut filter[at]),
+        }
+        (filter.join("/"), topic.join("/"))
+    }
+
+    /// So many subscribers, each of whom has all of the `count` subscriptions.
+    fn run(
+        bencher: Bencher<'_, '_>,
+        subscribers: usize,
+        count: usize,
+        make: impl Fn(usize) -> (String, String),
+    ) {
         let mut rig = Rig::new();
-        let subscriber = rig.connect("subscriber", false);
-        rig.subscribe(subscriber, (0..count).map(|number| make(number).0), QoS::AtMostOnce);
-        rig.core.close(Time::ZERO, subscriber, CloseCause::Transport);
+        for number in 0..subscribers {
+            let subscriber = rig.connect(&format!("subscriber {number}"), false);
+            rig.subscribe(subscriber, (0..count).map(|number| make(number).0), QoS::AtMostOnce);
+            rig.core.close(Time::ZERO, subscriber, CloseCause::Transport);
+        }
+        assert_eq!(rig.core.metrics().subscriptions, subscribers * count);
         let publisher = rig.connect("publisher", true);
         let messages: Vec<Vec<u8>> =
             scattered(count).map(|number| publish(&make(number).1, QoS::AtMostOnce, false)).collect();
@@ -179,24 +208,38 @@ mod matching {
         assert_eq!(rig.core.metrics().stored, 0);
     }
 
+    /// Among so many subscriptions.
     #[divan::bench(args = SIZES, sample_count = 30)]
     fn all_exact(bencher: Bencher<'_, '_>, count: usize) {
-        run(bencher, count, exact);
+        run(bencher, 1, count, exact as Make);
     }
 
     #[divan::bench(args = SIZES, sample_count = 30)]
     fn all_plus(bencher: Bencher<'_, '_>, count: usize) {
-        run(bencher, count, plus);
+        run(bencher, 1, count, plus as Make);
     }
 
     #[divan::bench(args = SIZES, sample_count = 30)]
     fn all_hash(bencher: Bencher<'_, '_>, count: usize) {
-        run(bencher, count, hash);
+        run(bencher, 1, count, hash as Make);
     }
 
     #[divan::bench(args = SIZES, sample_count = 30)]
     fn a_third_of_each(bencher: Bencher<'_, '_>, count: usize) {
-        run(bencher, count, mixed);
+        run(bencher, 1, count, mixed as Make);
+    }
+
+    /// A topic of so many levels among 100,000 subscriptions, a third of each kind.
+    #[divan::bench(args = [2, 4, 8], sample_count = 30)]
+    fn levels(bencher: Bencher<'_, '_>, depth: usize) {
+        const COUNT: usize = 100_000;
+        run(bencher, 1, COUNT, |number| of_depth(depth, COUNT, number));
+    }
+
+    /// A topic that matches for so many subscribers, among 100,000 subscriptions, a third of each kind.
+    #[divan::bench(args = [1, 10, 100], sample_count = 30)]
+    fn matches(bencher: Bencher<'_, '_>, subscribers: usize) {
+        run(bencher, subscribers, 100_000 / subscribers, mixed as Make);
     }
 
     /// The same without any subscription: what is not matching.
@@ -254,27 +297,70 @@ mod fan_out {
     }
 }
 
-/// A subscription that is answered with ten out of so many retained messages. Items are subscriptions.
-#[divan::bench(args = [1_000, 1_000_000])]
-fn ten_retained_of(bencher: Bencher<'_, '_>, count: usize) {
-    let mut rig = Rig::new();
-    let client = rig.connect("client", true);
-    for number in 0..count {
-        rig.give(client, &publish(&format!("kept/{}/{}", number / 10, number % 10), QoS::AtMostOnce, true));
-    }
-    assert_eq!(rig.core.metrics().retained, count);
-    let requests: Vec<Vec<u8>> = scattered(count / 10)
-        .take(1000)
-        .map(|number| subscribe(&[format!("kept/{number}/+")], QoS::AtMostOnce))
-        .collect();
-    let before = rig.core.metrics().publishes_sent;
-    let mut made = 0;
-    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
-        for request in &requests {
-            rig.give(client, black_box(request));
-            rig.drain();
-            made += 1;
+/// A subscription that is answered with retained messages. Items are subscriptions.
+mod retained {
+    use super::{Bencher, ItemsCount, QoS, Rig, black_box, publish, scattered, subscribe};
+
+    const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
+
+    /// One message under each topic; subscribes again and again to the filters of `filter`, each of which matches
+    /// `matching` of them.
+    fn run(
+        bencher: Bencher<'_, '_>,
+        topics: impl Iterator<Item = String>,
+        matching: usize,
+        filter: impl Fn(usize) -> String,
+    ) {
+        let mut rig = Rig::new();
+        let client = rig.connect("client", true);
+        for topic in topics {
+            rig.give(client, &publish(&topic, QoS::AtMostOnce, true));
         }
-    });
-    assert_eq!(rig.core.metrics().publishes_sent - before, 10 * made);
+        let count = rig.core.metrics().retained;
+        let requests: Vec<Vec<u8>> = scattered(count / matching)
+            .take(100)
+            .map(|number| subscribe(&[filter(number)], QoS::AtMostOnce))
+            .collect();
+        let before = rig.core.metrics().publishes_sent;
+        let mut made = 0;
+        bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
+            for request in &requests {
+                rig.give(client, black_box(request));
+                rig.drain();
+                made += 1;
+            }
+        });
+        assert_eq!(rig.core.metrics().publishes_sent - before, matching as u64 * made);
+    }
+
+    fn kept(count: usize) -> impl Iterator<Item = String> {
+        (0..count).map(|number| format!("kept/{}/{}/{}", number / 1000, number / 10 % 100, number % 10))
+    }
+
+    /// One out of so many.
+    #[divan::bench(args = SIZES)]
+    fn one_of(bencher: Bencher<'_, '_>, count: usize) {
+        let filter = |number| format!("kept/{}/{}/{}/#", number / 1000, number / 10 % 100, number % 10);
+        run(bencher, kept(count), 1, filter);
+    }
+
+    /// Ten out of so many.
+    #[divan::bench(args = SIZES)]
+    fn ten_of(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, kept(count), 10, |number| format!("kept/{}/{}/+", number / 100, number % 100));
+    }
+
+    /// A thousand out of so many.
+    #[divan::bench(args = SIZES)]
+    fn thousand_of(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, kept(count), 1000, |number| format!("kept/{number}/#"));
+    }
+
+    /// One, behind a `+` that stands for so many levels, each of which has to be asked.
+    #[divan::bench(args = [10, 1_000, 100_000], sample_count = 10)]
+    fn one_behind_plus_of(bencher: Bencher<'_, '_>, count: usize) {
+        run(bencher, (0..count).map(|number| format!("wide/{number}/{number}")), 1, |number| {
+            format!("wide/+/{number}")
+        });
+    }
 }

@@ -111,7 +111,7 @@ pub enum CloseCause {
 
 /// Informational events that may wait; beyond, they are counted as lost.
 const MAX_EVENTS: usize = 65_536;
-/// Deliveries, filters and retained messages looked at, after which one connection's input waits for the others'.
+/// Deliveries, filters, and places in the trees of topics, after which one connection's input waits for the others'.
 const WORK_BUDGET: usize = 65_536;
 /// Spare buffers worth keeping, and how large one may be.
 const MAX_SPARE: usize = 64;

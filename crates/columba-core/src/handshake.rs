@@ -165,7 +165,7 @@ impl Core {
             // [MQTT-3.2.2-13]
             return Err(Fault::new(ReasonCode::RetainNotSupported, "retained messages are not supported"));
         }
-        if will.topic.levels().count() > self.config.limits.topic_levels {
+        if will.topic.is_deeper_than(self.config.limits.topic_levels) {
             return Err(Fault::new(ReasonCode::TopicNameInvalid, "the will's topic has too many levels"));
         }
         Ok(())

@@ -276,9 +276,7 @@ impl Core {
         publish: &Publish<'_>,
         origin: Origin<'_>,
     ) -> Result<bool, ReasonCode> {
-        // Counted in bytes: many at once.
-        let separators = topic.as_str().bytes().filter(|&byte| byte == b'/').count();
-        if separators >= self.config.limits.topic_levels {
+        if topic.is_deeper_than(self.config.limits.topic_levels) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         let connection = &self.connections[index];

@@ -118,7 +118,7 @@ impl Core {
         elsewhere.clear();
         *stamp += 1;
         // [MQTT-3.3.2-3]
-        subscriptions.matches(topic, |hit| {
+        let visited = subscriptions.matches(topic, |hit| {
             let member = match hit {
                 Hit::Member(member) => member,
                 Hit::Group(group) => return groups.push(group),
@@ -156,7 +156,7 @@ impl Core {
         if publisher.is_none() {
             elsewhere.clear();
         }
-        *work += matches.len();
+        *work += visited + matches.len();
     }
 
     /// Adds a message to a session that matched, with or without a connection [MQTT-4.5.0-1].

@@ -136,7 +136,7 @@ impl Core {
         if packet.subscription_id.is_some() && !config.subscription_ids {
             return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
-        if filter.levels().count() > config.limits.topic_levels {
+        if filter.is_deeper_than(config.limits.topic_levels) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let connection = &self.connections[index];

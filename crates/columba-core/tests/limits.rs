@@ -843,6 +843,33 @@ fn a_turn_has_an_end() {
     assert!(subscribers.iter().all(|client| client.texts().len() == 1000));
 }
 
+/// Filters that match a topic but for its last level cost time, though nobody gets anything: the same holds.
+#[test]
+fn a_turn_has_an_end_where_nothing_matches() {
+    const LEVELS: u32 = 10;
+    let world = World::new();
+    world.quiet();
+    let client = world.connect("a", V3_1_1, |_| ());
+    for mask in 0..1_u32 << LEVELS {
+        let levels = (0..LEVELS).map(|level| if mask >> level & 1 == 0 { "a/" } else { "+/" });
+        client.subscribe(&levels.chain(["x"]).collect::<String>(), 0);
+    }
+    let topic = format!("{}y", "a/".repeat(LEVELS as usize));
+    let mut publish = vec![0x30, topic.len() as u8 + 2, 0, topic.len() as u8];
+    publish.extend_from_slice(topic.as_bytes());
+    let mut bytes = BytesMut::from(&*publish.repeat(1000));
+    let key = client.key();
+    let first = world.core(|core, now| core.receive(now, key, &mut bytes));
+    let taken = world.metrics().publishes_received;
+    assert_eq!(first, Intake::Paused);
+    // Each of them comes by 2,047 places, out of 65,536.
+    assert_eq!(taken, 33);
+    // Other topics do not come by any of them.
+    let mut bytes = BytesMut::from(&*b"\x30\x03\x00\x01b".repeat(10_000));
+    assert_eq!(world.core(|core, now| core.receive(now, key, &mut bytes)), Intake::Open);
+    assert!(client.texts().is_empty());
+}
+
 /// A client that takes no messages for now, in the way of a shell that can tell, is still answered.
 #[test]
 fn answers_can_go_before_messages() {

@@ -57,10 +57,9 @@ impl Retained {
             match levels.get(depth) {
                 None => self.trie.value(node).into_iter().for_each(&mut found),
                 Some(&"#") => visited += self.subtree(node, &mut found),
-                Some(&"+") => open.extend(self.children(node).map(|child| (child, depth + 1))),
+                Some(&"+") => open.extend(self.trie.children(node).map(|child| (child, depth + 1))),
                 Some(level) => {
-                    let symbol = self.trie.symbols.get(level);
-                    let child = symbol.and_then(|symbol| self.trie.child(node, symbol));
+                    let child = self.trie.level(level).and_then(|level| self.trie.child(node, level));
                     open.extend(child.map(|child| (child, depth + 1)));
                 }
             }
@@ -73,11 +72,7 @@ impl Retained {
         let mut open = vec![self.trie.root()];
         while let Some(node) = open.pop() {
             self.trie.value(node).into_iter().for_each(&mut found);
-            let mut child = self.trie.first_child(node);
-            while let Some(node) = child {
-                open.push(node);
-                child = self.trie.next_sibling(node);
-            }
+            open.extend(self.trie.all_children(node));
         }
     }
 
@@ -88,17 +83,9 @@ impl Retained {
         while let Some(node) = open.pop() {
             visited += 1;
             self.trie.value(node).into_iter().for_each(&mut *found);
-            open.extend(self.children(node));
+            open.extend(self.trie.children(node));
         }
         visited
-    }
-
-    /// The children a wildcard stands for: in the first level not those that begin with `$` [MQTT-4.7.2-1].
-    fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
-        let first = self.trie.first_child(node);
-        let siblings = std::iter::successors(first, |&child| self.trie.next_sibling(child));
-        let at_root = node == self.trie.root();
-        siblings.filter(move |&child| !at_root || !self.trie.text(child).starts_with('$'))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Topics and filters for tests: few levels to choose from, so that much matches; empty ones, `$` and depth among
-//! them.
+//! them, and one that is long.
 
 use columba_codec::{TopicFilter, TopicName};
 use proptest::prelude::*;
 
-const LEVELS: [&str; 5] = ["", "a", "b", "$a", "ä"];
+const LEVELS: [&str; 6] = ["", "a", "b", "$a", "ä", "temperature in the kitchen"];
 
 fn levels(wildcards: bool) -> impl Strategy<Value = Vec<&'static str>> {
     let mut levels = LEVELS.to_vec();

@@ -5,18 +5,18 @@ use std::hash::BuildHasher;
 
 use columba_codec::{SubscriptionId, SubscriptionOptions, TopicFilter, TopicName};
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use slab::Slab;
-use smallvec::SmallVec;
 
-use super::symbols::Symbol;
+use super::filter::{Filter, Place};
+use super::level::Level;
+use super::table::Table;
 use super::trie::{NodeId, Trie};
 
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     filters: Slab<Filter>,
     /// Filters without wildcards by their text.
-    exact: HashTable<u32>,
+    exact: Table,
     hasher: FixedState,
     /// Filters with wildcards; a node's value is the filter's number.
     wild: Trie,
@@ -27,23 +27,8 @@ pub(crate) struct Subscriptions {
     by_session: Vec<Vec<Reference>>,
     count: usize,
     /// Topic levels of the match under way; kept for its allocation.
-    levels: Vec<Option<Symbol>>,
+    levels: Vec<Option<Level>>,
     open: Vec<(NodeId, usize)>,
-}
-
-/// A topic filter that somebody is subscribed to.
-#[derive(Debug)]
-struct Filter {
-    place: Place,
-    members: SmallVec<[Member; 1]>,
-    /// Numbers of the groups that share this filter.
-    groups: SmallVec<[u32; 2]>,
-}
-
-#[derive(Debug)]
-enum Place {
-    Exact(Box<str>),
-    Wild(NodeId),
 }
 
 /// The members of one shared subscription: one group name, one filter.
@@ -116,7 +101,7 @@ impl Subscriptions {
     pub(crate) fn new(secret: u64) -> Self {
         Self {
             filters: Slab::new(),
-            exact: HashTable::new(),
+            exact: Table::default(),
             hasher: FixedState::with_seed(secret),
             wild: Trie::new(secret),
             groups: Slab::new(),
@@ -163,9 +148,9 @@ impl Subscriptions {
         let slot = self.by_session[session_at].len() as u32;
         let member = Member { session, slot, id, options };
         let position = if group == NO_GROUP {
-            let members = &mut self.filters[number as usize].members;
-            members.push(member);
-            members.len() - 1
+            let filter = &mut self.filters[number as usize];
+            filter.add_member(member);
+            filter.members().len() - 1
         } else {
             let members = &mut self.groups[group as usize].members;
             members.push(member);
@@ -203,42 +188,51 @@ impl Subscriptions {
     }
 
     /// Calls `found` with every subscription that matches `topic`. `$`-topics match no filter that begins with a
-    /// wildcard [MQTT-4.7.2-1]; nothing is normalised on the way [MQTT-4.7.3-4].
-    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Hit)) {
+    /// wildcard [MQTT-4.7.2-1]; nothing is normalised on the way [MQTT-4.7.3-4]. Returns the cost: the nodes on the
+    /// way.
+    pub(crate) fn matches(&mut self, topic: TopicName<'_>, mut found: impl FnMut(Hit)) -> usize {
         if let Some(filter) = self.find_exact(topic.as_str()) {
-            self.filters[filter as usize].report(&self.groups, &mut found);
+            report(&self.filters[filter as usize], &self.groups, &mut found);
         }
         if self.wild.is_empty() {
-            return;
+            return 0;
         }
         let Self { wild, filters, groups, levels, open, .. } = self;
+        // A level is looked at when the walk comes to it: for most topics the tree ends before.
         levels.clear();
-        levels.extend(topic.levels().map(|level| wild.symbols.get(level)));
-        let wildcard_first = !topic.as_str().starts_with('$');
-        let mut report = |node: Option<NodeId>| {
-            if let Some(filter) = node.and_then(|node| wild.value(node)) {
-                filters[filter as usize].report(groups, &mut found);
+        let mut names = topic.levels();
+        let mut report = |filter: Option<u32>| {
+            if let Some(filter) = filter {
+                report(&filters[filter as usize], groups, &mut found);
             }
         };
-        open.clear();
-        open.push((wild.root(), 0));
-        while let Some((node, depth)) = open.pop() {
-            let wildcards = depth > 0 || wildcard_first;
+        let mut visited = 0;
+        let (mut node, mut depth) = (wild.root(), 0);
+        let mut wildcards = !topic.as_str().starts_with('$');
+        loop {
+            visited += 1;
+            if depth == levels.len() {
+                levels.extend(names.next().map(|name| wild.level(name)));
+            }
             if wildcards {
                 // `a/#` matches `a` as well as all below it.
-                report(wild.hash(node));
+                report(wild.value_below(node));
             }
-            let Some(&level) = levels.get(depth) else {
-                report(Some(node));
-                continue;
-            };
-            if wildcards {
-                open.extend(wild.plus(node).map(|plus| (plus, depth + 1)));
+            let mut child = None;
+            if let Some(&level) = levels.get(depth) {
+                if wildcards {
+                    open.extend(wild.plus(node).map(|plus| (plus, depth + 1)));
+                }
+                child = level.and_then(|level| wild.child(node, level));
+            } else {
+                report(wild.value(node));
             }
-            if let Some(child) = level.and_then(|symbol| wild.child(node, symbol)) {
-                open.push((child, depth + 1));
-            }
+            let next = child.map(|child| (child, depth + 1)).or_else(|| open.pop());
+            let Some(next) = next else { break };
+            (node, depth) = next;
+            wildcards = true;
         }
+        visited
     }
 
     /// Chooses the member of a group that gets the next message: in turn, the first for which `ready` holds, else
@@ -307,15 +301,9 @@ impl Subscriptions {
     fn text(&self, reference: Reference) -> String {
         let filter = match &self.filters[reference.filter as usize].place {
             Place::Exact(text) => text.to_string(),
-            Place::Wild(node) => {
-                let path = std::iter::successors(Some(*node), |&node| self.wild.parent(node));
-                let mut levels: Vec<&str> = path
-                    .take_while(|&node| node != self.wild.root())
-                    .map(|node| self.wild.text(node))
-                    .collect();
-                levels.reverse();
-                levels.join("/")
-            }
+            Place::Wild(node) => self.wild.text(*node),
+            Place::Below(node) if *node == self.wild.root() => "#".to_owned(),
+            Place::Below(node) => format!("{}/#", self.wild.text(*node)),
         };
         match self.groups.get(reference.group as usize) {
             Some(group) if reference.group != NO_GROUP => format!("$share/{}/{filter}", group.name),
@@ -324,36 +312,32 @@ impl Subscriptions {
     }
 
     fn find_exact(&self, text: &str) -> Option<u32> {
-        let is_it = |&number: &u32| matches!(&self.filters[number as usize].place, Place::Exact(own) if **own == *text);
-        self.exact.find(self.hasher.hash_one(text), is_it).copied()
+        let is_it =
+            |number: u32| matches!(&self.filters[number as usize].place, Place::Exact(own) if **own == *text);
+        self.exact.find(self.hasher.hash_one(text), is_it)
     }
 
     fn find(&self, filter: TopicFilter<'_>) -> Option<u32> {
-        if filter.has_wildcard() {
-            self.wild.find(filter.levels()).and_then(|node| self.wild.value(node))
-        } else {
-            self.find_exact(filter.filter())
+        if !filter.has_wildcard() {
+            return self.find_exact(filter.filter());
         }
+        let node = self.wild.find(levels(filter))?;
+        if ends_with_hash(filter) { self.wild.value_below(node) } else { self.wild.value(node) }
     }
 
     fn add_filter(&mut self, filter: TopicFilter<'_>) -> u32 {
-        let place = if filter.has_wildcard() {
-            Place::Wild(self.wild.insert(filter.levels()))
-        } else {
+        let place = if !filter.has_wildcard() {
             Place::Exact(filter.filter().into())
-        };
-        let entry = Filter { place, members: SmallVec::new(), groups: SmallVec::new() };
-        let number = self.filters.insert(entry) as u32;
-        if let Place::Wild(node) = self.filters[number as usize].place {
-            self.wild.set_value(node, number);
+        } else if ends_with_hash(filter) {
+            Place::Below(self.wild.insert(levels(filter)))
         } else {
-            let Self { filters, exact, hasher, .. } = self;
-            exact.insert_unique(hasher.hash_one(filter.filter()), number, |&other| {
-                match &filters[other as usize].place {
-                    Place::Exact(text) => hasher.hash_one(&**text),
-                    Place::Wild(_) => 0,
-                }
-            });
+            Place::Wild(self.wild.insert(levels(filter)))
+        };
+        let number = self.filters.insert(Filter::new(place)) as u32;
+        match self.filters[number as usize].place {
+            Place::Exact(_) => self.exact.insert(self.hasher.hash_one(filter.filter()), number),
+            Place::Wild(node) => self.wild.set_value(node, number),
+            Place::Below(node) => self.wild.set_value_below(node, number),
         }
         number
     }
@@ -361,7 +345,7 @@ impl Subscriptions {
     /// The group of this name on this filter, made if need be. Two filters with one name are two groups (§ 4.8.2).
     fn group(&mut self, filter: u32, name: &str) -> u32 {
         let known = self.filters[filter as usize]
-            .groups
+            .groups()
             .iter()
             .find(|&&group| *self.groups[group as usize].name == *name);
         if let Some(&group) = known {
@@ -370,7 +354,7 @@ impl Subscriptions {
         self.serial = self.serial.wrapping_add(1);
         let group = Group { filter, name: name.into(), members: Vec::new(), turn: 0, serial: self.serial };
         let number = self.groups.insert(group) as u32;
-        self.filters[filter as usize].groups.push(number);
+        self.filters[filter as usize].add_group(number);
         number
     }
 
@@ -381,10 +365,10 @@ impl Subscriptions {
         let number = self.find(filter)?;
         let entry = &self.filters[number as usize];
         let (members, group) = match filter.share_name() {
-            None => (entry.members.as_slice(), NO_GROUP),
+            None => (entry.members(), NO_GROUP),
             Some(name) => {
                 let group =
-                    *entry.groups.iter().find(|&&group| *self.groups[group as usize].name == *name)?;
+                    *entry.groups().iter().find(|&&group| *self.groups[group as usize].name == *name)?;
                 (self.groups[group as usize].members.as_slice(), group)
             }
         };
@@ -398,7 +382,7 @@ impl Subscriptions {
     fn member(&self, reference: Reference) -> &Member {
         let position = reference.position as usize;
         if reference.group == NO_GROUP {
-            &self.filters[reference.filter as usize].members[position]
+            &self.filters[reference.filter as usize].members()[position]
         } else {
             &self.groups[reference.group as usize].members[position]
         }
@@ -407,7 +391,7 @@ impl Subscriptions {
     fn member_mut(&mut self, reference: Reference) -> &mut Member {
         let position = reference.position as usize;
         if reference.group == NO_GROUP {
-            &mut self.filters[reference.filter as usize].members[position]
+            &mut self.filters[reference.filter as usize].members_mut()[position]
         } else {
             &mut self.groups[reference.group as usize].members[position]
         }
@@ -420,12 +404,9 @@ impl Subscriptions {
         }
         let position = reference.position as usize;
         let moved = if reference.group == NO_GROUP {
-            let members = &mut self.filters[reference.filter as usize].members;
-            members.swap_remove(position);
-            if members.len() <= 1 {
-                members.shrink_to_fit();
-            }
-            members.get(position).copied()
+            let filter = &mut self.filters[reference.filter as usize];
+            filter.remove_member(position);
+            filter.members().get(position).copied()
         } else {
             let group = &mut self.groups[reference.group as usize];
             group.members.swap_remove(position);
@@ -444,34 +425,36 @@ impl Subscriptions {
         if reference.group != NO_GROUP && self.groups[reference.group as usize].members.is_empty() {
             let group = self.groups.remove(reference.group as usize);
             debug_assert_eq!(group.filter, reference.filter, "a group stays with its filter");
-            filter.groups.retain(|group| *group != reference.group);
+            filter.remove_group(reference.group);
         }
-        if !filter.members.is_empty() || !filter.groups.is_empty() {
+        if !filter.is_unused() {
             return;
         }
         match self.filters.remove(reference.filter as usize).place {
+            Place::Exact(text) => self.exact.remove(self.hasher.hash_one(&*text), reference.filter),
             Place::Wild(node) => self.wild.clear_value(node),
-            Place::Exact(text) => {
-                let hash = self.hasher.hash_one(&*text);
-                if let Ok(entry) = self.exact.find_entry(hash, |&number| number == reference.filter) {
-                    entry.remove();
-                }
-            }
+            Place::Below(node) => self.wild.clear_value_below(node),
         }
         if self.filters.is_empty() {
             self.filters = Slab::new();
-            self.exact = HashTable::new();
         }
     }
 }
 
-impl Filter {
-    fn report(&self, groups: &Slab<Group>, found: &mut impl FnMut(Hit)) {
-        self.members.iter().for_each(|&member| found(Hit::Member(member)));
-        for &number in &self.groups {
-            found(Hit::Group(GroupKey { number, serial: groups[number as usize].serial }));
-        }
+fn report(filter: &Filter, groups: &Slab<Group>, found: &mut impl FnMut(Hit)) {
+    filter.members().iter().for_each(|&member| found(Hit::Member(member)));
+    for &number in filter.groups() {
+        found(Hit::Group(GroupKey { number, serial: groups[number as usize].serial }));
     }
+}
+
+fn ends_with_hash(filter: TopicFilter<'_>) -> bool {
+    filter.filter().ends_with('#')
+}
+
+/// The levels that a filter with wildcards has nodes for: all but `#`, which is the last wherever it is.
+fn levels(filter: TopicFilter<'_>) -> impl Iterator<Item = &str> {
+    filter.levels().take_while(|&level| level != "#")
 }
 
 #[cfg(test)]
@@ -652,5 +635,30 @@ mod tests {
         (0..4).for_each(|session| index.remove_session(session));
         index.subscribe(9, filter, None, SubscriptionOptions::default());
         assert!(index.pick(key, |_| true, |_| true).is_none());
+    }
+
+    /// A match costs what its own levels lead to, whatever else there is.
+    #[test]
+    fn a_match_comes_by_no_other_subscriptions() {
+        let mut index = Subscriptions::new(7);
+        let mut subscribe = |session: u32, filter: &str| {
+            index.subscribe(session, parse(filter), None, SubscriptionOptions::default());
+        };
+        subscribe(0, "a/+/c");
+        subscribe(1, "a/b/#");
+        subscribe(2, "+/b/c/d");
+        for number in 0..1000 {
+            subscribe(3, &format!("a/{number}/#"));
+            subscribe(4, &format!("{number}/+/c"));
+            subscribe(5, &format!("a/b/c/{number}"));
+        }
+        let mut cost = |topic: &str| {
+            let mut hits = 0;
+            (index.matches(TopicName::parse(topic).unwrap(), |_| hits += 1), hits)
+        };
+        // Root, `a`, `a/+`, `a/+/c`, `a/b`, `+`, `+/b`, `+/b/c`.
+        assert_eq!(cost("a/b/c"), (8, 2));
+        assert_eq!(cost("x"), (2, 0));
+        assert_eq!(cost("$x"), (1, 0));
     }
 }
