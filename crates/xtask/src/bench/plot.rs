@@ -8,8 +8,12 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::figures::{self, Point};
+use super::shown;
 
 const SIZE: (u32, u32) = (640, 400);
+/// Where the plot ends, and how wide the name of a series is.
+const RIGHT: i32 = 612;
+const SERIES: i32 = 80;
 const TEXT: RGBColor = RGBColor(50, 50, 60);
 const GRID: RGBColor = RGBColor(222, 224, 230);
 /// Told apart also by those who see few colours.
@@ -58,22 +62,16 @@ fn draw(points: &[Point]) -> Result<String, Box<dyn Error>> {
             .axis_desc_style(style.clone())
             .draw()?;
         let series = figures::groups(points.iter().cloned(), |point| &point.series);
-        for (index, (name, points)) in series.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let line: Vec<_> = points.iter().map(|point| (point.x, point.y)).collect();
-            chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-        }
-        if series.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
-                .background_style(WHITE.mix(0.9))
-                .border_style(GRID)
-                .label_font(style)
-                .draw()?;
+        let mut left = RIGHT - SERIES * i32::try_from(series.len())?;
+        for ((name, line), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+            let line: Vec<_> = line.iter().map(|point| (point.x, point.y)).collect();
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(3))?;
+            if series.len() > 1 {
+                // Above the curves, where it hides none of them.
+                area.draw(&PathElement::new([(left, 18), (left + 18, 18)], colour.stroke_width(2)))?;
+                area.draw_text(name, &style, (left + 24, 12))?;
+                left += SERIES;
+            }
         }
         area.present()?;
     }
@@ -93,11 +91,17 @@ impl Axis {
             }
             return Self { is_logarithmic: true, range: marks[0]..marks[marks.len() - 1], marks };
         }
+        if is_tight {
+            // What is counted has no halves.
+            return Self {
+                is_logarithmic: false,
+                range: min..max,
+                marks: multiples(step(max).max(1.0), min, max),
+            };
+        }
         let step = step(max);
-        let end = if is_tight { max } else { (max * 1.1 / step).ceil() * step };
-        let begin = if is_tight && min > 0.0 { (min - step).max(0.0) } else { 0.0 };
-        let marks = multiples(step, begin, end);
-        Self { is_logarithmic: false, range: begin..end + if is_tight { step / 2.0 } else { 0.0 }, marks }
+        let end = (max * 1.1 / step).ceil() * step;
+        Self { is_logarithmic: false, range: 0.0..end, marks: multiples(step, 0.0, end) }
     }
 
     fn place(&self, number: f64) -> f64 {
@@ -125,10 +129,12 @@ impl Ranged for Axis {
 
 impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, number: &f64) -> String {
+        if *number >= 1e6 {
+            return format!("{} M", number / 1e6);
+        }
         // Two decimals are what the marks of the narrowest range differ in.
-        let decimals = if *number < 0.995 { 2 } else { usize::from(*number < 100.0) };
-        let text = format!("{number:.decimals$}");
-        short(if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
+        let text = shown(*number);
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
     }
 }
 
@@ -153,17 +159,6 @@ fn multiples(step: f64, begin: f64, end: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Thousands and millions in short.
-fn short(number: &str) -> String {
-    match number.strip_suffix("000000") {
-        Some(millions) if !millions.is_empty() => format!("{millions} M"),
-        _ => match number.strip_suffix("000") {
-            Some(thousands) if !thousands.is_empty() => format!("{thousands} k"),
-            _ => number.to_owned(),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +169,9 @@ mod tests {
         let wide = Axis::of([10.0, 20_000.0].into_iter(), true);
         assert!(wide.is_logarithmic);
         let labels: Vec<_> = wide.marks.iter().map(|mark| wide.format_ext(mark)).collect();
-        assert_eq!(labels, ["10", "100", "1 k", "10 k"]);
+        assert_eq!(labels, ["10", "100", "1,000", "10,000"]);
+        let counted = Axis::of([1.0, 2.0].into_iter(), true);
+        assert_eq!(counted.marks.len(), 2);
         let narrow = Axis::of([0.31, 0.42].into_iter(), false);
         assert!(!narrow.is_logarithmic);
         let labels: Vec<_> = narrow.marks.iter().map(|mark| narrow.format_ext(mark)).collect();
@@ -189,7 +186,7 @@ mod tests {
             example("fanout", "QoS 1", 1.0, 0.5),
         ];
         let text = svg(&points).unwrap();
-        for expected in ["<svg", "subscribers", "µs", "QoS 0", "QoS 1", "1 k"] {
+        for expected in ["<svg", "subscribers", "µs", "QoS 0", "QoS 1", "1,000"] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
         // One axis from 0 for one point, and no scale to take the logarithm of nothing.

@@ -145,7 +145,9 @@ impl Rig {
         let port = free_port()?;
         let mut command = match load.kind {
             Kind::Columba => {
+                let path = self.configure("columba.toml", COLUMBA_CONF)?;
                 let mut command = self.pinned(&self.columba, load.processors);
+                command.arg("--config").arg(&path);
                 command.args([if is_ws { "--ws" } else { "--tcp" }, &format!("127.0.0.1:{port}")]);
                 if load.shards > 0 {
                     command.args(["--shards", &load.shards.to_string()]);
@@ -153,7 +155,6 @@ impl Rig {
                 command
             }
             Kind::Mosquitto => {
-                let path = self.folder.join("mosquitto.conf");
                 // It does not serve WebSocket without a TCP listener.
                 let ws = if is_ws {
                     format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()?)
@@ -161,7 +162,7 @@ impl Rig {
                     String::new()
                 };
                 let text = format!("{MOSQUITTO_CONF}listener {port} 127.0.0.1\n{ws}");
-                fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+                let path = self.configure("mosquitto.conf", &text)?;
                 let mut command = self.pinned(Path::new("/usr/sbin/mosquitto"), load.processors);
                 command.arg("-c").arg(&path);
                 command
@@ -184,6 +185,12 @@ impl Rig {
         // What it does at its start is over then.
         thread::sleep(Duration::from_millis(300));
         Ok(broker)
+    }
+
+    fn configure(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path)
     }
 
     /// On these processors only, and with as many open files as are allowed at all.
@@ -209,6 +216,12 @@ sys_interval 0
 log_dest none
 persistence false
 allow_anonymous true
+";
+
+/// One client has more subscriptions than one is usually allowed.
+const COLUMBA_CONF: &str = "\
+[limits]
+subscriptions = 1_000_000
 ";
 
 impl Drop for Broker {
