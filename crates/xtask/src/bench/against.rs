@@ -1,7 +1,7 @@
 //! Columba beside another broker: both are started anew for each scenario, `columba-bench` loads one after the other, and a
 //! table says how they compare. Nothing here measures; the figures are the generator's.
 
-use super::rig::{Kind, Load, Rig};
+use super::rig::{APART, Kind, Load, Rig};
 use super::{Plan, factor, shards, shown};
 use crate::install;
 
@@ -153,7 +153,7 @@ fn both(rig: &Rig, plan: &Plan, cases: &[&Case], faults: &mut Vec<String>) -> St
         for (case, result) in cases.iter().zip(&mut results) {
             for kind in [Kind::Mosquitto, Kind::Columba] {
                 eprint!("{round}/{} {}, {} … ", plan.rounds, case.name, kind.name());
-                let load = Load { kind, shards: 0, processors: "0", words: case.words, seconds };
+                let load = Load { kind, shards: 0, processors: APART, words: case.words, seconds };
                 match rig.run(&load) {
                     Ok(outcome) => {
                         for (figure, rounds) in case.figures.iter().zip(&mut result[kind as usize]) {

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::against::CPU;
 use super::figures::{self, Origin, Point};
-use super::rig::{self, Kind, Load, Rig};
-use super::{Plan, page, plot, shards, shown};
+use super::rig::{self, APART, Kind, Load, Rig, SHARED};
+use super::{Plan, page, plot, shown};
 use crate::root;
 use crate::run::answer;
 
@@ -203,7 +203,7 @@ impl Sweep {
                 let outcome = rig.run(&Load {
                     kind: Kind::Columba,
                     shards: if is_of_shards { x } else { 0 },
-                    processors: if is_of_shards { shards::PROCESSORS } else { "0" },
+                    processors: if is_of_shards { SHARED } else { APART },
                     words: &words,
                     seconds,
                 });
