@@ -127,7 +127,7 @@ fn table(pairs: &[&Pair], results: &[[Option<Shown>; 2]]) -> String {
     }
     lines.push(String::new());
     lines.push(
-        "Broker and generator share processors 0 and 1. “Here” are the messages per second, which cannot be twice as many as \
+        "Broker and generator share processors 0 and 1. “Here” are the messages per second, which cannot double because \
          the generator needs a part of both processors. “Alone” is the most that two shards could do on processors of their \
          own: what a message costs with one, divided by what it costs with two, times how many of them were busy."
             .to_owned(),
