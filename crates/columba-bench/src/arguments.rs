@@ -41,6 +41,7 @@ The load:
   --retain            publish retained messages; they are cleared at the end
   --parallel N        64 (default) connections being opened at a time
   --threads N         1 (default): threads of the generator
+  --idle N            0 (default) connections beside the load that do nothing; not for scenarios that count memory
 
 Other options:
   --json              one JSON object instead of lines
@@ -88,6 +89,8 @@ pub(crate) struct Options {
     pub(crate) pubs: usize,
     pub(crate) subs: usize,
     pub(crate) conns: usize,
+    /// Connections beside the load.
+    pub(crate) idle: usize,
     pub(crate) rate: f64,
     pub(crate) seconds: Duration,
     pub(crate) warmup: Duration,
@@ -100,7 +103,7 @@ pub(crate) struct Options {
 }
 
 /// Options that not every scenario has.
-const MESSAGES: &[&str] = &["pubs", "seconds", "warmup", "count", "window", "retain", "threads"];
+const MESSAGES: &[&str] = &["pubs", "seconds", "warmup", "count", "window", "retain", "threads", "idle"];
 
 impl Scenario {
     const ALL: [Self; 10] = [
@@ -174,6 +177,7 @@ impl Options {
             pubs,
             subs,
             conns: 1000,
+            idle: 0,
             rate: 10_000.0,
             seconds: Duration::from_secs(if scenario == Scenario::Conns { 3 } else { 5 }),
             warmup: Duration::from_secs(1),
@@ -256,6 +260,9 @@ impl Options {
                 return Err(format!("--{name}: 1 to 1,000,000"));
             }
         }
+        if self.idle > 1_000_000 {
+            return Err("--idle: at most 1,000,000".into());
+        }
         if self.seconds.is_zero() || self.rate <= 0.0 {
             return Err("--seconds and --rate: more than 0".into());
         }
@@ -334,6 +341,7 @@ fn set(options: &mut Options, name: &str, parser: &mut Parser) -> Result<(), lex
         "pubs" => options.pubs = parser.value()?.parse()?,
         "subs" => options.subs = parser.value()?.parse()?,
         "conns" => options.conns = parser.value()?.parse()?,
+        "idle" => options.idle = parser.value()?.parse()?,
         "rate" => options.rate = parser.value()?.parse()?,
         "seconds" => options.seconds = seconds(parser)?,
         "warmup" => options.warmup = seconds(parser)?,
@@ -382,11 +390,11 @@ mod tests {
     fn options_of_all_kinds() {
         let options = options(
             "shared --version 5 --qos=2 --payload 1000 --pubs 3 --subs 2 --window 7 --pid 42 --json --retain \
-             --seconds 0.5 --warmup 0 --port 1884 --host broker --threads 2",
+             --seconds 0.5 --warmup 0 --port 1884 --host broker --threads 2 --idle 9",
         );
         assert_eq!((options.version, options.qos, options.payload), (Version::V5, QoS::ExactlyOnce, 1000));
         assert_eq!((options.pubs, options.subs, options.window, options.threads), (3, 2, 7, 2));
-        assert_eq!((options.pid, options.json, options.retain), (Some(42), true, true));
+        assert_eq!((options.pid, options.json, options.retain, options.idle), (Some(42), true, true, 9));
         assert_eq!((options.seconds, options.warmup), (Duration::from_millis(500), Duration::ZERO));
         assert_eq!((options.host.as_str(), options.port), ("broker", 1884));
     }
@@ -418,6 +426,8 @@ mod tests {
             ("p2p --subs 3", "p2p has no --subs"),
             ("storm --count 3", "storm has no --count"),
             ("conns --rate 3", "conns has no --rate"),
+            ("conns --idle 3", "conns has no --idle"),
+            ("p2p --idle 1000001", "--idle"),
             ("p2p extra", "extra"),
             ("p2p --fast", "--fast"),
             ("p2p --qos 3", "--qos"),

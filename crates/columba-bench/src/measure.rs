@@ -78,16 +78,21 @@ impl Plan {
     /// By the options of a worker, for so many publishers and deliveries of each message.
     pub(crate) fn new(worker: &Worker<'_>, rate: Option<f64>, publishers: usize, subscribers: usize) -> Self {
         let options = worker.options();
-        let bytes = (options.payload + 40) as u64;
         let is_counted = options.count.is_some();
         Self {
             warmup: if is_counted { 0 } else { options.warmup.as_nanos() as u64 },
             length: (!is_counted).then_some(options.seconds.as_nanos() as u64),
             rate,
             publishers: publishers as u64,
-            lag: (LAG * subscribers.max(1) as u64).min((BACKLOG / bytes).max(100)),
+            lag: lag(options.payload, publishers, subscribers),
         }
     }
+}
+
+/// Deliveries that may be outstanding: one of each publisher at least, however large.
+fn lag(payload: usize, publishers: usize, subscribers: usize) -> u64 {
+    let bytes = (payload + 40) as u64;
+    (LAG * subscribers.max(1) as u64).min((BACKLOG / bytes).max(publishers as u64))
 }
 
 /// Runs the publishers of one thread.
@@ -334,6 +339,16 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_outstanding_is_bounded_in_bytes() {
+        assert_eq!(lag(64, 1, 1), LAG);
+        for payload in [64, 16 << 10, 1 << 20] {
+            let bytes = lag(payload, 10, 1000) * payload as u64;
+            assert!((BACKLOG / 2..=BACKLOG).contains(&bytes), "{payload}: {bytes}");
+        }
+        assert_eq!(lag(200 << 20, 10, 10), 10);
+    }
 
     #[test]
     fn nobody_naps_beside_an_empty_queue() {

@@ -145,6 +145,18 @@ fn messages_from_some_to_many() {
 }
 
 #[test]
+fn idle_connections_beside_the_load() {
+    let server = Server::start();
+    for words in ["p2p --pubs 2 --count 100 --idle 25", "p2p --pubs 2 --count 100 --idle 25 --threads 2"] {
+        let outcome = is_good(&server.tcp, words);
+        assert_eq!((outcome.count("delivered"), outcome.count("idle")), (100, 25), "{words}");
+    }
+    let metrics = server.stop();
+    // Two publishers and two subscribers each time.
+    assert_eq!((metrics.connections_opened, metrics.connections), (58, 0), "nothing is left");
+}
+
+#[test]
 fn latency_at_a_rate() {
     let server = Server::start();
     for words in ["latency --rate 500 --pubs 3", "latency --rate 500 --pubs 4 --qos 1 --threads 2"] {

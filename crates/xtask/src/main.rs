@@ -34,6 +34,8 @@ cargo xtask <command> [-v]
   bench     the benchmarks
   bench --against mosquitto [--quick] [--rounds N] [WORDS]
             Columba and mosquitto under the same load, as a table; words select scenarios
+  bench --growth [--quick] [--rounds N] [WORDS]
+            how Columba's cost grows: plots, figures and tables in docs/growth; words select curves
   wasm      the WebAssembly build and its package for browsers and Node, in target/wasm/package
   web       the playground with it, in target/web, from where any web server can serve it
   serve     the command with the playground, and its address; further words are the command's
@@ -96,7 +98,7 @@ fn main() -> ExitCode {
             licences(&mut run);
             run.step("deny", "no dependency has a known vulnerability", licence::advisories);
         }
-        "bench" if !rest.is_empty() => return bench::against(rest),
+        "bench" if !rest.is_empty() => return bench::run(rest),
         "bench" => run.command("bench", "the benchmarks", cargo().args(["bench", "--workspace"])),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

@@ -65,6 +65,11 @@ fn play(worker: &mut Worker<'_>) -> Result<Share, String> {
     let subs = topology.subscribers_of(worker.number, crew.len());
     let pubs = topology.publishers_of(worker.number, crew.len());
     let mut flow = worker.flow(topology.ledger(&subs));
+    if worker.number == 0 {
+        // All on one thread: nothing comes on them, so they are no work.
+        let idle: Vec<_> = (0..options.idle).map(|number| worker.client(Who::Other(number as u32))).collect();
+        worker.connect(&mut flow, idle)?;
+    }
 
     let clients: Vec<_> = (0..subs.len()).map(|own| (own, subs[own])).collect();
     let clients = clients.into_iter().map(|(own, number)| {
@@ -124,7 +129,11 @@ fn evaluate(crew: &Crew, shares: &[Share]) -> Report {
     if options.scenario == Scenario::Latency {
         what = format!("{what}, {} messages/s", options.rate);
     }
+    if options.idle > 0 {
+        what = format!("{what}, beside {} idle", people(options.idle, "connection"));
+    }
     let mut report = report(crew, &what);
+    report.field("idle", options.idle.to_string());
     report.field("pubs", pubs.to_string());
     report.field("subs", subs.to_string());
     add_deliveries(&mut report, options, &shares[0].span);

@@ -36,7 +36,7 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
         Scenario::Storm => options.parallel,
         // One of each, however many subscriptions the subscriber has.
         Scenario::Subs => 2,
-        _ => options.pubs + options.subs(),
+        _ => options.pubs + options.subs() + options.idle,
     };
     let wanted = clients as u64 + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(wanted).unwrap_or(u64::MAX);

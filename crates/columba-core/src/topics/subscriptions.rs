@@ -266,14 +266,14 @@ impl Subscriptions {
 
     /// Whether anybody has a subscription of its own to this filter for whom `accept` holds.
     pub(crate) fn any_member(&self, filter: TopicFilter<'_>, accept: impl Fn(u32) -> bool) -> bool {
-        let members = self.find(filter).map(|number| &self.filters[number as usize].members);
+        let members = self.find(filter).map(|number| self.filters[number as usize].members());
         members.is_some_and(|members| members.iter().any(|member| accept(member.session)))
     }
 
     /// The shared subscription of this name and filter.
     pub(crate) fn group_key(&self, filter: TopicFilter<'_>) -> Option<GroupKey> {
         let name = filter.share_name()?;
-        let groups = &self.filters[self.find(filter)? as usize].groups;
+        let groups = self.filters[self.find(filter)? as usize].groups();
         let number = *groups.iter().find(|&&number| *self.groups[number as usize].name == *name)?;
         Some(GroupKey { number, serial: self.groups[number as usize].serial })
     }
