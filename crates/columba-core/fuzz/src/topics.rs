@@ -15,10 +15,10 @@ use crate::source::Source;
 
 /// The longest script.
 const MAX_STEPS: usize = 300;
-/// Few levels to choose from, so that much matches; empty ones, `$` and characters of two bytes among them.
-const LEVELS: [&str; 8] = ["a", "b", "", "$a", "ä", "$SYS", "+", "#"];
+/// Few levels to choose from, so that much matches; empty ones, `$`, characters of two bytes and a long one among them.
+const LEVELS: [&str; 9] = ["a", "b", "", "$a", "ä", "$SYS", "temperature in the kitchen", "+", "#"];
 /// How many of them may be in a name.
-const NAME_LEVELS: usize = 6;
+const NAME_LEVELS: usize = 7;
 const MAX_ID: u32 = 268_435_455;
 
 /// What the clients have done so far.

@@ -41,7 +41,9 @@ impl Retained {
         Some(old)
     }
 
-    /// Calls `found` with every message whose topic matches. Returns the cost: the nodes on the way.
+    /// Calls `found` with every message whose topic matches. Returns the cost: the nodes on the way. Those are what
+    /// matches and the levels that lead there, not what else is retained; but a `+` with more levels behind it asks
+    /// each level it stands for, some 30 ns, whether or not anything behind that matches.
     pub(crate) fn matches(&self, filter: TopicFilter<'_>, mut found: impl FnMut(u32)) -> usize {
         if !filter.has_wildcard() {
             let node = self.trie.find(filter.levels());

@@ -25,7 +25,9 @@ pub(crate) struct Trie {
     root: NodeId,
 }
 
+/// First what a match looks at, which is one cache line for most.
 #[derive(Debug)]
+#[repr(C)]
 struct Node {
     level: Level,
     parent: u32,
