@@ -606,7 +606,8 @@ impl Driver {
             self.deadline = next;
             self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
         }
-        if self.timer.poll_expired(cx).is_ready() {
+        // With no deadline a timer has nothing to say.
+        if self.deadline.is_some() && self.timer.poll_expired(cx).is_ready() {
             self.deadline = None;
             busy = true;
         }
