@@ -1,5 +1,7 @@
 //! The future that owns a broker and its transports and moves bytes between them. It decides nothing about MQTT.
 
+mod in_process;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -8,8 +10,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use columba_core::codec::packet::encode_ack;
-use columba_core::codec::{ReasonCode, Version};
 use columba_core::{
     Chunks, CloseCause, ConnectionKey, Core, Event, EventMask, Flow, Intake, Parcel, Peer, Ticket, Time,
     Verdict,
@@ -24,7 +24,7 @@ use crate::broker::{Command, Shared};
 use crate::client::ClientError;
 use crate::hooks::{Authenticate, Observers};
 use crate::listener::Listener;
-use crate::local::{self, Local, Outgoing};
+use crate::local::Local;
 use crate::post::Post;
 use crate::ready::{Number, OneWaker, ReadyList};
 use crate::timer::{ThreadTimer, Timer};
@@ -171,7 +171,11 @@ impl Driver {
         }
         self.batch = batch;
         self.drain(now);
-        busy | self.post.send(&mut self.core)
+        // What is sent makes room for publishers that had to wait.
+        while self.post.send(&mut self.core) {
+            self.drain(now);
+        }
+        busy
     }
 
     fn run_commands(&mut self, now: Time) -> bool {
@@ -373,62 +377,6 @@ impl Driver {
         }
     }
 
-    fn read_local(&mut self, at: usize, now: Time) {
-        let Some(Link { key, io: Io::Local(local), .. }) = &self.links[at] else {
-            return;
-        };
-        let (key, local) = (*key, local.clone());
-        let mut taken = {
-            let mut state = local.lock();
-            std::mem::take(&mut state.outgoing)
-        };
-        while let Some(packet) = taken.pop_front() {
-            let intake = self.receive_local(key, &packet, now);
-            if intake == Intake::Paused {
-                taken.push_front(packet);
-                break;
-            }
-            if intake == Intake::Closed {
-                taken.clear();
-            }
-        }
-        let paused = !taken.is_empty();
-        let mut state = local.lock();
-        // What came meanwhile goes behind what was not taken.
-        taken.append(&mut state.outgoing);
-        let more = !paused && !taken.is_empty();
-        state.outgoing = taken;
-        let gone = state.closed.is_some();
-        local::wake(state);
-        if more {
-            local.wake_driver();
-        }
-        if gone {
-            return self.lost(at, now);
-        }
-        if let Some(link) = &mut self.links[at] {
-            link.paused = paused;
-        }
-    }
-
-    fn receive_local(&mut self, key: ConnectionKey, packet: &Outgoing, now: Time) -> Intake {
-        self.input.clear();
-        match packet {
-            Outgoing::Publish(parcel) => return self.core.receive_parcel(now, key, parcel),
-            Outgoing::Encoded(bytes) => self.input.extend_from_slice(bytes),
-            Outgoing::Ack(packet, id) => {
-                let mut bytes = Vec::with_capacity(4);
-                encode_ack(*packet, *id, ReasonCode::Success, Version::V5, &mut bytes);
-                self.input.extend_from_slice(&bytes);
-            }
-        }
-        let intake = self.core.receive(now, key, &mut self.input);
-        let taken = self.input.is_empty();
-        self.input.clear();
-        // The packet that makes the core pause is taken; it is the next one that waits.
-        if taken && intake == Intake::Paused { Intake::Open } else { intake }
-    }
-
     /// The transport has ended.
     fn lost(&mut self, at: usize, now: Time) {
         let Some(link) = self.links[at].take() else {
@@ -540,29 +488,6 @@ impl Driver {
         }
     }
 
-    /// One turn of a client in this process: what it is sent is there at once.
-    fn transmit_local(&mut self, at: usize, now: Time) -> Turn {
-        let Some(Link { key, io: Io::Local(local), more, .. }) = &mut self.links[at] else {
-            return Turn::Over;
-        };
-        // Until it has taken some of its messages it is given answers only.
-        *more = local.is_blocked();
-        let flow = if *more {
-            self.core.poll_transmit_control(now, *key, &mut self.output)
-        } else {
-            self.core.poll_transmit_parcels(now, *key, &mut self.output, &mut self.parcels)
-        };
-        if !self.output.is_empty() || !self.parcels.is_empty() {
-            local.deliver(&mut self.output, &mut self.parcels);
-        }
-        match flow {
-            Flow::Close => self.lost(at, now),
-            Flow::Idle => self.resume(at),
-            Flow::More => return Turn::More,
-        }
-        Turn::Over
-    }
-
     /// The core may take input again that it would not take before: when it is this connection's turn.
     fn resume(&mut self, at: usize) {
         if let Some(link) = self.links[at].as_mut()
@@ -631,7 +556,8 @@ impl Driver {
             self.deadline = next;
             self.timer.set(next.map(|at| self.started + at.since(Time::ZERO)));
         }
-        if self.timer.poll_expired(cx).is_ready() {
+        // With no deadline a timer has nothing to say.
+        if self.deadline.is_some() && self.timer.poll_expired(cx).is_ready() {
             self.deadline = None;
             busy = true;
         }
@@ -646,10 +572,10 @@ impl Driver {
 
     /// Whether another round would find nothing to do: it costs more to go through it than to ask.
     fn is_settled(&self) -> bool {
-        self.ready.is_empty()
-            && self.verdicts.is_empty()
+        self.verdicts.is_empty()
             && self.shared.is_idle()
             && self.next_deadline() == self.deadline
+            && self.ready.rests()
     }
 
     /// Keeps alive who cannot fall silent: a client in this process is there until it is dropped.

@@ -51,8 +51,11 @@ impl ReadyList {
         std::mem::swap(batch, &mut queue.wakers);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().wakers.is_empty()
+    /// Whether there is nothing; then the next waker wakes the driver.
+    pub(crate) fn rests(&self) -> bool {
+        let mut queue = self.lock();
+        queue.awake = !queue.wakers.is_empty();
+        !queue.awake
     }
 
     /// Nothing is put on the list any more.
