@@ -84,8 +84,8 @@ macro_rules! acceptor {
         /// A listening socket.
         #[derive(Debug)]
         pub(crate) enum $name {
-            /// Nobody has asked for a connection so far. It remembers the runtime in which it was bound.
-            Bound(Option<$std>, Option<Handle>),
+            /// Nobody has asked for a connection so far.
+            Bound(Option<$std>),
             Tokio($tokio),
             Reactor(Socket<$mio>),
         }
@@ -93,12 +93,12 @@ macro_rules! acceptor {
         impl $name {
             pub(crate) fn new(socket: $std) -> io::Result<Self> {
                 socket.set_nonblocking(true)?;
-                Ok(Self::Bound(Some(socket), Handle::try_current().ok()))
+                Ok(Self::Bound(Some(socket)))
             }
 
             pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<($stream, $peer)>> {
-                if let Self::Bound(socket, runtime) = self {
-                    *self = Self::settle(socket, runtime.as_ref())?;
+                if let Self::Bound(socket) = self {
+                    *self = Self::settle(socket)?;
                 }
                 match self {
                     Self::Bound(..) => Poll::Pending,
@@ -113,22 +113,17 @@ macro_rules! acceptor {
                 }
             }
 
-            fn settle(socket: &mut Option<$std>, bound_in: Option<&Handle>) -> io::Result<Self> {
+            fn settle(socket: &mut Option<$std>) -> io::Result<Self> {
                 let nobody = || io::Error::other("a listener is polled without a reactor and without tokio");
                 let here = reactor::is_current();
-                let runtime =
-                    if here { None } else { Handle::try_current().ok().or_else(|| bound_in.cloned()) };
-                if !here && runtime.is_none() {
+                if !here && Handle::try_current().is_err() {
                     return Err(nobody());
                 }
                 let socket = socket.take().ok_or_else(nobody)?;
-                match runtime {
-                    Some(runtime) => {
-                        let _entered = runtime.enter();
-                        <$tokio>::from_std(socket).map(Self::Tokio)
-                    }
-                    None => Ok(Self::Reactor(Socket::new(<$mio>::from_std(socket)))),
+                if here {
+                    return Ok(Self::Reactor(Socket::new(<$mio>::from_std(socket))));
                 }
+                <$tokio>::from_std(socket).map(Self::Tokio)
             }
         }
     };

@@ -16,8 +16,7 @@ use crate::proxy;
 
 /// Accepts connections over TCP, a stream that loses and reorders nothing [MQTT-4.2-1].
 ///
-/// It waits where it is first polled: on that thread's [`reactor`](crate::reactor), or else on the tokio runtime of that
-/// thread, or else on the one it was bound in.
+/// It waits where it is first polled: on that thread's [`reactor`](crate::reactor), or else on that thread's tokio runtime.
 #[derive(Debug)]
 pub struct TcpListener {
     socket: TcpAcceptor,
