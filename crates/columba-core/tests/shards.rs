@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use columba_core::codec::PacketType::PubAck;
 use columba_core::codec::{Packet, ReasonCode, RetainHandling, SubscriptionOptions};
-use columba_core::{Input, Output, Seed, Time};
+use columba_core::{Chunks, Config, Input, Output, Peer, Seed, Time};
 use proptest::prelude::*;
 
 use crate::world::{ALL, Client, V5, World, level, persistent};
@@ -61,7 +61,7 @@ fn suback_waits_until_all_shards_have_heard() {
     let world = World::sharded(3, |_| ());
     let subscriber = connect(&world, 0, "s");
     world.hold_up();
-    subscriber.start_subscribe(&[("t", Default::default())], None);
+    subscriber.start_subscribe(&[("t", SubscriptionOptions::default())], None);
     subscriber.expect_nothing();
     for (from, to) in [(0, 1), (1, 0), (0, 2)] {
         assert!(world.carry(from, to));
@@ -81,7 +81,10 @@ fn a_subscription_may_be_given_up_before_it_is_made() {
     let world = World::sharded(2, |_| ());
     let (subscriber, publisher) = (connect(&world, 0, "s"), connect(&world, 1, "p"));
     world.hold_up();
-    subscriber.start_subscribe(&[("t", Default::default()), ("$share/g/t", Default::default())], None);
+    subscriber.start_subscribe(
+        &[("t", SubscriptionOptions::default()), ("$share/g/t", SubscriptionOptions::default())],
+        None,
+    );
     world.carry(0, 1);
     subscriber.drop_link();
     world.carry_all();
@@ -97,7 +100,7 @@ fn what_is_retained_is_found_from_every_shard() {
     world.hold_up();
     publisher.retain("t", 1, "old");
     publisher.retain("t", 1, "new");
-    subscriber.start_subscribe(&[("t", Default::default())], None);
+    subscriber.start_subscribe(&[("t", SubscriptionOptions::default())], None);
     world.carry_all();
     subscriber.expect("SUBACK #1 00");
     subscriber.expect("PUBLISH t=new retain");
@@ -105,7 +108,7 @@ fn what_is_retained_is_found_from_every_shard() {
     world.carry_all();
     subscriber.expect("PUBLISH t=");
     let late = connect(&world, 1, "late");
-    late.start_subscribe(&[("#", Default::default())], None);
+    late.start_subscribe(&[("#", SubscriptionOptions::default())], None);
     world.carry_all();
     late.expect("SUBACK #1 00");
     late.expect_nothing();
@@ -135,7 +138,9 @@ fn members_of_a_group_are_anywhere() {
     let world = World::sharded(3, |_| ());
     let shards = [0, 0, 1, 2];
     let members: Vec<_> = (0..4).map(|n| connect(&world, shards[n], &format!("m{n}-"))).collect();
-    members.iter().for_each(|member| member.subscribe("$share/g/t", 1));
+    for member in &members {
+        member.subscribe("$share/g/t", 1);
+    }
     for shard in 0..3 {
         let publisher = connect(&world, shard, "p");
         (0..8).for_each(|n| publisher.publish("t", 1, format!("{shard}-{n}")));
@@ -334,25 +339,25 @@ proptest! {
 #[test]
 fn a_shard_can_be_replayed() {
     let make = || {
-        let mut core = columba_core::Core::new(Default::default(), Seed::from(1));
+        let mut core = columba_core::Core::new(Config::default(), Seed::from(1));
         core.join_shards(1, 2);
         core
     };
     let now = Time::from_secs(1);
-    let mut other = columba_core::Core::new(Default::default(), Seed::from(1));
+    let mut other = columba_core::Core::new(Config::default(), Seed::from(1));
     other.join_shards(0, 2);
-    let id = (0..)
+    let id = (0..1000)
         .map(|n| n.to_string())
         .find(|id| other.placement().shard_of(id) == 0)
         .expect("half of them are");
     let packets = format!("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01{id}\x31\x04\x00\x01ax");
-    let key = other.open(now, Default::default());
+    let key = other.open(now, Peer::default());
     let _ = other.receive(now, key, &mut packets.as_bytes().into());
     let batch = other.poll_shard(1).expect("the others have to know of it");
     let inputs = [Input::ReceiveShard { now, from: 0, batch }, Input::PollShard { to: 0 }];
     let run = || {
         let mut core = make();
-        let outputs = inputs.each_ref().map(|input| core.apply(input, &mut Default::default()));
+        let outputs = inputs.each_ref().map(|input| core.apply(input, &mut Chunks::new()));
         (outputs, core.metrics())
     };
     let (outputs, metrics) = run();
