@@ -184,7 +184,7 @@ fn a_shard_that_does_not_keep_up_stops_its_publishers_alone() {
     neighbour.subscribe("u", 0);
     world.hold_up();
     for _ in 0..3000 {
-        publisher.start("t", 1, [b'x'; 1000], |_| ());
+        publisher.start("t", 1, [b'x'; 4000], |_| ());
     }
     let acknowledged = publisher.drain().len();
     assert!(acknowledged > 200 && acknowledged < 1500, "{acknowledged} of 3000 were taken");

@@ -609,9 +609,11 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.shared.waker.register(cx.waker());
+        // Whoever ends wakes the others.
+        let is_broken = this.ending.is_none() && this.post.is_broken();
         for _ in 0..ROUNDS {
             let busy = this.round(cx);
-            if this.has_ended() || (this.ending.is_none() && this.post.is_broken()) {
+            if this.has_ended() || is_broken {
                 this.end();
                 return Poll::Ready(());
             }

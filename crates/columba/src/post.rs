@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use columba_core::{Batch, Core, Time};
 
@@ -25,10 +25,13 @@ pub(crate) struct Mailbox {
     size: AtomicUsize,
     /// The sender has more, and waits until there is room.
     is_awaited: AtomicBool,
+    /// The last one that was received, for the sender to use again.
+    spare: Mutex<Option<Batch>>,
 }
 
-/// Bytes in a mailbox from which on it takes no more. What comes then waits in the sender's core, which stops publishers.
-const ROOM: usize = 1 << 20;
+/// Bytes in all mailboxes of a shard from which on they take no more, in equal parts. What comes then waits in the sender's
+/// core, which stops publishers.
+const ROOM: usize = 4 << 20;
 
 impl Post {
     pub(crate) const fn new(own: usize, shards: Arc<[Arc<Shared>]>) -> Self {
@@ -45,6 +48,7 @@ impl Post {
             };
             busy = true;
             core.receive_shard(now, from, &batch);
+            *mailbox.spare() = Some(batch);
             if mailbox.is_awaited.swap(false, Ordering::SeqCst) {
                 self.shards[from].waker.wake();
             }
@@ -60,12 +64,15 @@ impl Post {
         }
         for (to, shard) in self.shards.iter().enumerate().filter(|(to, _)| *to != self.own) {
             let mailbox = &shard.mailboxes[self.own];
-            if mailbox.has_room()
+            if mailbox.has_room(ROOM / self.shards.len())
                 && let Some(batch) = core.poll_shard(to)
             {
                 busy = true;
                 mailbox.put(batch);
                 shard.waker.wake();
+                if let Some(spare) = mailbox.spare().take() {
+                    core.reuse_batch(to, spare);
+                }
             }
         }
         busy
@@ -96,6 +103,10 @@ impl Mailbox {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner).push_back(batch);
     }
 
+    fn spare(&self) -> MutexGuard<'_, Option<Batch>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Batch> {
         if self.size.load(Ordering::SeqCst) == 0 {
             return None;
@@ -106,12 +117,12 @@ impl Mailbox {
     }
 
     /// If there is none, the sender is woken when there is.
-    fn has_room(&self) -> bool {
-        if self.size.load(Ordering::SeqCst) < ROOM {
+    fn has_room(&self, room: usize) -> bool {
+        if self.size.load(Ordering::SeqCst) < room {
             return true;
         }
         self.is_awaited.store(true, Ordering::SeqCst);
         // It may have been emptied just before.
-        self.size.load(Ordering::SeqCst) < ROOM
+        self.size.load(Ordering::SeqCst) < room
     }
 }

@@ -43,8 +43,9 @@ use crate::topics::GroupKey;
 /// Shards there may be.
 pub const MAX_SHARDS: usize = 64;
 
-/// Bytes that wait for another shard before publishers have to.
-const BACKLOG: usize = 256 << 10;
+/// Bytes that wait for all other shards before publishers have to, in equal parts. As much as is read at a time from many
+/// connections: who has to stop in the middle of what was read costs a copy of the rest.
+const BACKLOG: usize = 4 << 20;
 
 /// Which shard a client belongs to, the same for all shards of one broker.
 #[derive(Clone, Debug)]
@@ -114,7 +115,8 @@ impl Core {
     /// From here on the shell also carries what [`poll_shard`](Self::poll_shard) hands out to
     /// [`receive_shard`](Self::receive_shard) of the others, in order, and moves connections at [`Intake::Moved`].
     /// Limits of connections, sessions and stored bytes hold for all shards together, within what they tell each other
-    /// late: up to a 64th for each shard.
+    /// late: up to a 64th for each shard. A [`snapshot`](Self::snapshot) is one of a shard, with its own sessions and all
+    /// retained messages.
     ///
     /// [`Intake::Moved`]: crate::Intake::Moved
     ///
@@ -174,6 +176,14 @@ impl Core {
             }
         }
         Some(batch)
+    }
+
+    /// Takes back a batch that shard `to` has received: there is room in it for the next one.
+    pub fn reuse_batch(&mut self, to: usize, batch: Batch) {
+        let sibling = self.shards.as_deref_mut().and_then(|shards| shards.siblings.get_mut(to));
+        if let Some(sibling) = sibling.filter(|sibling| sibling.out.is_empty()) {
+            sibling.out = batch.cleared();
+        }
     }
 
     /// Takes what shard `from` had for this one.
@@ -344,7 +354,8 @@ impl Elsewhere {
 
 impl Shards {
     fn is_full(&self) -> bool {
-        self.siblings.iter().any(|sibling| sibling.out.size() > BACKLOG)
+        let backlog = BACKLOG / self.siblings.len();
+        self.siblings.iter().any(|sibling| sibling.out.size() > backlog)
     }
 
     fn tell_all(&mut self, frame: &Frame<'_>) {

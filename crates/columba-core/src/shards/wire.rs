@@ -75,6 +75,17 @@ impl Batch {
         self.bytes.is_empty()
     }
 
+    /// Empty, and with the room it had, unless that was much more than it needed.
+    pub(super) fn cleared(mut self) -> Self {
+        if self.bytes.capacity() / 8 > self.bytes.len() {
+            return Self::default();
+        }
+        self.bytes.clear();
+        self.links = Vec::new();
+        self.linked = 0;
+        self
+    }
+
     /// Writes the header, which is known last.
     pub(super) fn seal(&mut self, header: &Header) {
         self.begin();
