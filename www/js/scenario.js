@@ -63,8 +63,9 @@ const SECONDS = number(0, 1e9);
 
 const LIMITS = [
   'connections', 'pendingHandshakes', 'connectTimeout', 'closeTimeout', 'sessions', 'clientIdLength', 'packetSize', 'controlSize',
-  'connectSize', 'receiveMaximum', 'inflight', 'queuedMessages', 'queuedBytes', 'storedBytes', 'subscriptions', 'topicLevels',
-  'retainedMessages', 'retainedBytes', 'retainedPayload', 'topicAliasesIn', 'topicAliasesOut', 'outputBacklog',
+  'connectSize', 'receiveMaximum', 'inflight', 'queuedMessages', 'queuedBytes', 'storedBytes', 'subscriptions', 'wildcardLevels',
+  'topicLevels', 'retainedMessages', 'retainedLevels', 'retainedBytes', 'retainedPayload', 'topicAliasesIn',
+  'topicAliasesOut', 'outputBacklog',
 ];
 
 const BROKER = record({

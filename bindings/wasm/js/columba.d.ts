@@ -73,8 +73,10 @@ export interface Limits {
   /** All messages the broker holds. Default 256 MiB. */
   storedBytes: number;
   subscriptions: number;
+  wildcardLevels: number;
   topicLevels: number;
   retainedMessages: number;
+  retainedLevels: number;
   /** Default 128 MiB. */
   retainedBytes: number;
   retainedPayload: number;

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use columba_core::codec::{
     Connect, List, Packet, PacketId, Publish, QoS, Subscribe, SubscribeItem, SubscriptionOptions,
-    TopicFilter, TopicName, Version,
+    TopicFilter, TopicName, Unsubscribe, Version,
 };
 use columba_core::{
     Chunks, CloseCause, Config, ConnectionKey, Core, EventMask, Flow, Intake, Peer, Seed, Time,
@@ -37,6 +37,9 @@ impl Rig {
         let mut config = Config::default();
         config.events = EventMask::NONE;
         config.limits.subscriptions = usize::MAX;
+        config.limits.wildcard_levels = usize::MAX;
+        config.limits.retained_messages = usize::MAX;
+        config.limits.retained_levels = usize::MAX;
         config.limits.stored_bytes = usize::MAX;
         Self { core: Core::new(config, Seed::from(1)), input: BytesMut::new(), out: Chunks::new(), sent: 0 }
     }
@@ -91,6 +94,23 @@ impl Rig {
         let filters: Vec<String> = filters.collect();
         for some in filters.chunks(1000) {
             self.give(connection, &subscribe(some, qos));
+            self.drain();
+        }
+    }
+
+    fn unsubscribe(&mut self, connection: ConnectionKey, filters: impl Iterator<Item = String>) {
+        let filters: Vec<String> = filters.collect();
+        for some in filters.chunks(1000) {
+            let filters: Vec<_> =
+                some.iter().map(|text| TopicFilter::parse(text).expect("a topic filter")).collect();
+            self.give(
+                connection,
+                &encode(&Packet::Unsubscribe(Unsubscribe {
+                    packet_id: ID,
+                    user_properties: List::EMPTY,
+                    filters: List::from_slice(&filters),
+                })),
+            );
             self.drain();
         }
     }
@@ -242,6 +262,35 @@ mod matching {
         run(bencher, subscribers, 100_000 / subscribers, mixed as Make);
     }
 
+    /// The worst that so many filters of 128 levels can do, 7,800 of which are allowed to one session: they part in their
+    /// first levels, each of which matches the topic's, and match up to the last; and they were made `grown` level by
+    /// level, so that what is one behind the other in the tree is far apart in memory.
+    #[divan::bench(args = [(1_000, false), (1_000, true), (7_800, false), (7_800, true)], sample_count = 5)]
+    fn in_vain(bencher: Bencher<'_, '_>, (count, grown): (usize, bool)) {
+        const LEVELS: usize = 128;
+        let filter = |number: usize, levels: usize| {
+            let is_plus = |at: usize| if at < 17 { number >> at & 1 == 1 } else { at % 2 == 1 };
+            let path: String = (0..levels - 1).map(|at| if is_plus(at) { "+/" } else { "a/" }).collect();
+            path + "no"
+        };
+        let mut rig = Rig::new();
+        let subscriber = rig.connect("subscriber", false);
+        for levels in if grown { 17..LEVELS } else { 0..0 } {
+            // What holds the place until the next round is another filter.
+            let place = |number: usize, levels: usize| filter(number, levels).replace("no", "+");
+            rig.subscribe(subscriber, (0..count).map(|number| place(number, levels + 1)), QoS::AtMostOnce);
+            if levels > 17 {
+                rig.unsubscribe(subscriber, (0..count).map(|number| place(number, levels)));
+            }
+        }
+        rig.subscribe(subscriber, (0..count).map(|number| filter(number, LEVELS)), QoS::AtMostOnce);
+        rig.unsubscribe(subscriber, (0..count).map(|number| filter(number, LEVELS).replace("no", "+")));
+        assert_eq!(rig.core.metrics().subscriptions, count);
+        let publisher = rig.connect("publisher", true);
+        let message = publish(&vec!["a"; LEVELS].join("/"), QoS::AtMostOnce, false);
+        bencher.bench_local(|| rig.give(publisher, black_box(&message)));
+    }
+
     /// The same without any subscription: what is not matching.
     #[divan::bench]
     fn nobody(bencher: Bencher<'_, '_>) {
@@ -299,7 +348,10 @@ mod fan_out {
 
 /// A subscription that is answered with retained messages. Items are subscriptions.
 mod retained {
-    use super::{Bencher, ItemsCount, QoS, Rig, black_box, publish, scattered, subscribe};
+    use super::{
+        Bencher, ItemsCount, Packet, Publish, QoS, Rig, TopicName, black_box, encode, publish, scattered,
+        subscribe,
+    };
 
     const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 
@@ -354,6 +406,39 @@ mod retained {
     #[divan::bench(args = SIZES)]
     fn thousand_of(bencher: Bencher<'_, '_>, count: usize) {
         run(bencher, kept(count), 1000, |number| format!("kept/{number}/#"));
+    }
+
+    /// None: a filter that comes by all levels of so many topics, which were made `grown` level by level, so that what
+    /// is one behind the other in the tree is far apart in memory.
+    #[divan::bench(
+        args = [(1_000_000, 1, false), (1_000_000, 4, false), (1_000_000, 4, true), (31_000, 127, true)],
+        sample_count = 5
+    )]
+    fn in_vain(bencher: Bencher<'_, '_>, (count, levels, grown): (usize, usize, bool)) {
+        let mut rig = Rig::new();
+        let client = rig.connect("client", true);
+        for levels in if grown { 1 } else { levels }..=levels {
+            let topic = |number: usize, levels: usize| number.to_string() + &"/a".repeat(levels - 1);
+            for number in 0..count {
+                rig.give(client, &publish(&topic(number, levels), QoS::AtMostOnce, true));
+                if grown && levels > 1 {
+                    rig.give(client, &forget(&topic(number, levels - 1)));
+                }
+            }
+        }
+        assert_eq!(rig.core.metrics().retained, count);
+        let request = subscribe(&["+/".repeat(levels) + "no"], QoS::AtMostOnce);
+        bencher.bench_local(|| {
+            rig.give(client, black_box(&request));
+            rig.drain();
+        });
+    }
+
+    /// Takes away what is retained.
+    fn forget(topic: &str) -> Vec<u8> {
+        let mut packet = Publish::new(TopicName::parse(topic).expect("a topic name"), &[]);
+        packet.retain = true;
+        encode(&Packet::Publish(packet))
     }
 
     /// One, behind a `+` that stands for so many levels, each of which has to be asked.

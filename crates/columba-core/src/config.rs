@@ -87,11 +87,19 @@ pub struct Limits {
     pub stored_bytes: usize,
     /// Subscriptions of one session; SUBACK 0x97. Default 100,000.
     pub subscriptions: usize,
+    /// Levels of all filters with wildcards of one session; SUBACK 0x97. It bounds how long one message can keep the
+    /// broker busy that comes by all of them, and what they hold, some 60 bytes for each level that no other filter
+    /// begins with. Default 1,000,000: ten in each of 100,000 filters.
+    pub wildcard_levels: usize,
     /// Levels in a topic name or filter; a PUBLISH gets 0x90, a SUBSCRIBE 0x8F. Default 128.
     pub topic_levels: usize,
     /// Retained messages; a PUBLISH that would add one is refused as with `stored_bytes`, but at QoS 0 it is
     /// delivered and only not retained, and what was retained under its topic before is gone. Default 1,000,000.
     pub retained_messages: usize,
+    /// Levels of all topics under which messages are retained, each counted once where topics begin alike; beyond, as
+    /// with `retained_messages`. It bounds how long one SUBSCRIBE can keep the broker busy that asks for all of them
+    /// (`+/+/+/…`), some 15 ns each, and what they hold, some 60 bytes each. Default 5,000,000.
+    pub retained_levels: usize,
     /// Size of all retained messages, counted as in `queued_bytes`; beyond, as with `retained_messages`. Default
     /// 512 MiB.
     pub retained_bytes: usize,
@@ -177,8 +185,10 @@ impl Default for Limits {
             queued_bytes: 64 << 20,
             stored_bytes: 1 << 30,
             subscriptions: 100_000,
+            wildcard_levels: 1_000_000,
             topic_levels: 128,
             retained_messages: 1_000_000,
+            retained_levels: 5_000_000,
             retained_bytes: 512 << 20,
             retained_payload: usize::MAX,
             topic_aliases_in: 64,

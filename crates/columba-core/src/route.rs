@@ -490,6 +490,7 @@ impl Core {
         count <= limits.retained_messages
             && bytes <= limits.retained_bytes
             && payload <= limits.retained_payload
+            && (old.is_some() || self.retained.levels_with(topic) <= limits.retained_levels)
     }
 
     /// Retains a stored message [MQTT-3.3.1-5].

@@ -146,7 +146,11 @@ impl Core {
         if self.authorize.as_ref().is_some_and(|authorize| !authorize.authorize(client, action)) {
             return Err(ReasonCode::NotAuthorized);
         }
-        let full = self.subscriptions.count_of(session) >= config.limits.subscriptions;
+        let levels = if filter.has_wildcard() { filter.levels().count() } else { 0 };
+        let levels_left =
+            config.limits.wildcard_levels.saturating_sub(self.subscriptions.wild_levels_of(session));
+        let full =
+            self.subscriptions.count_of(session) >= config.limits.subscriptions || levels > levels_left;
         if full && !self.subscriptions.contains(session, filter) {
             return Err(ReasonCode::QuotaExceeded);
         }

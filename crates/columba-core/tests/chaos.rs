@@ -78,8 +78,10 @@ fn tight(random: &mut Random, config: &mut Config) {
     limits.queued_bytes = random.pick(&[300, 30_000, 1_000_000]);
     limits.stored_bytes = random.pick(&[600, 30_000, 1_000_000]);
     limits.subscriptions = random.pick(&[2, 100]);
+    limits.wildcard_levels = random.pick(&[4, 1000]);
     limits.topic_levels = random.pick(&[3, 100]);
     limits.retained_messages = random.pick(&[1, 100]);
+    limits.retained_levels = random.pick(&[4, 1000]);
     limits.retained_bytes = random.pick(&[300, 100_000]);
     limits.topic_aliases_in = random.pick(&[0, 2, 64]);
     limits.topic_aliases_out = random.pick(&[0, 2, 64]);

@@ -678,6 +678,23 @@ fn subscriptions() {
 }
 
 #[test]
+fn wildcard_levels() {
+    let world = limited(|limits| limits.wildcard_levels = 5);
+    let client = world.connect("a", V5, |_| ());
+    let ask = |client: &Client, filters: &[&str]| {
+        let filters: Vec<_> =
+            filters.iter().map(|&filter| (filter, SubscriptionOptions::default())).collect();
+        client.ask(&filters, None)
+    };
+    assert_eq!(ask(&client, &["+/a/b", "$share/g/a/#", "+"]), [0, 0, 0x97]);
+    assert_eq!(ask(&client, &["+/a/b", "$share/g/a/#"]), [0, 0], "what is there can be replaced");
+    assert_eq!(ask(&client, &["1/2/3/4/5/6"]), [0], "without a wildcard it does not count");
+    client.unsubscribe(&["+/a/b", "1/2/3/4/5/6"]);
+    assert_eq!(ask(&client, &["+/+/+/+", "#", "+/+", "+"]), [0x97, 0, 0, 0x97]);
+    assert_eq!(ask(&world.connect("b", V5, |_| ()), &["+/+/+/+/+/+", "+/+/+/+/+", "#"]), [0x97, 0, 0x97]);
+}
+
+#[test]
 fn topic_levels() {
     let world = limited(|limits| limits.topic_levels = 3);
     let client = world.connect("a", V5, |_| ());
@@ -713,6 +730,14 @@ fn retained_limits() {
     assert!(!retain(&client, "3", b"x"));
     assert!(retain(&client, "2", b"y"), "what is replaced makes room");
     assert!(retain(&client, "1", b"") && retain(&client, "3", b"x"));
+
+    let world = limited(|limits| limits.retained_levels = 4);
+    let client = world.connect("a", V5, |_| ());
+    assert!(retain(&client, "a/b/c", b"x") && retain(&client, "a/d", b"x"));
+    assert!(!retain(&client, "e", b"x"));
+    assert!(retain(&client, "a/b", b"x") && retain(&client, "a/d", b"y"), "no level is new");
+    assert!(retain(&client, "a/d", b"") && retain(&client, "e", b"x"));
+    assert!(retain(&client, "a/b/c", b"") && !retain(&client, "a/d/f", b"x"));
 
     let world = limited(|limits| limits.retained_bytes = 400);
     let client = world.connect("a", V5, |_| ());

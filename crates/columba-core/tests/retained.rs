@@ -256,10 +256,11 @@ fn tight(adjust: fn(&mut Limits)) -> World {
 /// Such limits, with a topic and a payload that are too much for them.
 type Tight = (fn(&mut Limits), &'static str, &'static str);
 
-const TIGHT: [Tight; 3] = [
+const TIGHT: [Tight; 4] = [
     (|limits| limits.retained_payload = 5, "t", "large."),
     (|limits| limits.retained_bytes = MESSAGE_OVERHEAD + 6, "t", "large."),
     (|limits| limits.retained_messages = 1, "u", "more"),
+    (|limits| limits.retained_levels = 1, "u", "more"),
 ];
 
 /// At QoS 0 nobody can be told that there is no room to retain a message: it is delivered, what it was to replace is

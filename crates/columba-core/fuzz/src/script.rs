@@ -111,6 +111,7 @@ fn config(source: &mut Source<'_>) -> Option<Config> {
     let control = source.byte()?;
     limits.control_size = if control & 0b0011 < 0b0011 { 1000 } else { 300 };
     limits.connect_size = if control & 0b1100 < 0b1100 { 1000 } else { 300 };
+    limits.wildcard_levels = if control & 0b0011_0000 < 0b0011_0000 { 1000 } else { 4 };
     limits.inflight = source.pick(&[1000, 1000, 1000, 1, 3])?;
     limits.receive_maximum = source.pick(&[1000, 1000, 1000, 1, 2])?;
     limits.queued_messages = source.pick(&[1000, 1000, 1000, 1000, 0, 1, 3])?;
@@ -122,6 +123,7 @@ fn config(source: &mut Source<'_>) -> Option<Config> {
     limits.retained_messages = if retained & 0b0000_0011 < 0b0000_0011 { 100 } else { 1 };
     limits.retained_bytes = if retained & 0b0000_1100 < 0b0000_1100 { 100_000 } else { 300 };
     limits.retained_payload = if retained & 0b0011_0000 < 0b0011_0000 { usize::MAX } else { 10 };
+    limits.retained_levels = if retained & 0b1100_0000 < 0b1100_0000 { 1000 } else { 3 };
     limits.topic_aliases_in = source.pick(&[64, 0, 2])?;
     limits.topic_aliases_out = source.pick(&[64, 0, 2])?;
     limits.output_backlog = source.pick(&[100_000, 100_000, 10])?;

@@ -25,6 +25,8 @@ pub(crate) struct Subscriptions {
     serial: u32,
     /// The subscriptions of each session, at the session's number.
     by_session: Vec<Vec<Reference>>,
+    /// The levels of each session's filters with wildcards, at the session's number; as far as there are any.
+    wild_levels: Vec<usize>,
     count: usize,
     /// Topic levels of the match under way; kept for its allocation.
     levels: Vec<Option<Level>>,
@@ -107,6 +109,7 @@ impl Subscriptions {
             groups: Slab::new(),
             serial: 0,
             by_session: Vec::new(),
+            wild_levels: Vec::new(),
             count: 0,
             levels: Vec::new(),
             open: Vec::new(),
@@ -119,6 +122,12 @@ impl Subscriptions {
 
     pub(crate) fn count_of(&self, session: u32) -> usize {
         self.by_session.get(session as usize).map_or(0, Vec::len)
+    }
+
+    /// The levels of all filters with wildcards that the session is subscribed to: what a match can come by for its
+    /// sake, and what the tree holds for it at most.
+    pub(crate) fn wild_levels_of(&self, session: u32) -> usize {
+        self.wild_levels.get(session as usize).copied().unwrap_or(0)
     }
 
     pub(crate) fn contains(&self, session: u32, filter: TopicFilter<'_>) -> bool {
@@ -163,6 +172,12 @@ impl Subscriptions {
         }
         own.push(Reference { filter: number, group, position: position as u32 });
         self.count += 1;
+        if filter.has_wildcard() {
+            if self.wild_levels.len() <= session_at {
+                self.wild_levels.resize(session_at + 1, 0);
+            }
+            self.wild_levels[session_at] += filter.levels().count();
+        }
         Change::New
     }
 
@@ -184,6 +199,7 @@ impl Subscriptions {
         }
         if self.count == 0 {
             self.by_session = Vec::new();
+            self.wild_levels = Vec::new();
         }
     }
 
@@ -417,6 +433,14 @@ impl Subscriptions {
             self.by_session[moved.session as usize][moved.slot as usize].position = reference.position;
         }
         self.count -= 1;
+        let levels = match self.filters[reference.filter as usize].place {
+            Place::Exact(_) => 0,
+            Place::Wild(node) => self.wild.depth(node),
+            Place::Below(node) => self.wild.depth(node) + 1,
+        };
+        if levels > 0 {
+            self.wild_levels[session as usize] -= levels;
+        }
         self.drop_if_unused(reference);
     }
 
@@ -515,6 +539,7 @@ mod tests {
             Step::Match(topic) => check_matches(index, model, TopicName::parse(&topic).unwrap()),
         }
         assert_eq!(index.len(), model.len());
+        index.wild.assert_sound();
         for session in 0..4 {
             let mut listed: Vec<_> =
                 index.list(session).map(|entry| (entry.filter, entry.id, entry.options.qos)).collect();
@@ -523,6 +548,8 @@ mod tests {
             let expected: Vec<_> =
                 own.map(|((_, filter), (id, options))| (filter.clone(), *id, options.qos)).collect();
             assert_eq!(index.count_of(session), expected.len());
+            let wild = expected.iter().map(|entry| parse(&entry.0)).filter(|filter| filter.has_wildcard());
+            assert_eq!(index.wild_levels_of(session), wild.map(|filter| filter.levels().count()).sum());
             assert!(expected.iter().all(|entry| index.contains(session, parse(&entry.0))));
             assert_eq!(listed, expected);
         }
@@ -569,7 +596,7 @@ mod tests {
 
     fn assert_empty(index: &Subscriptions) {
         assert_eq!((index.len(), index.filters.len(), index.groups.len(), index.exact.len()), (0, 0, 0, 0));
-        assert!(index.wild.is_clear() && index.by_session.is_empty());
+        assert!(index.wild.is_clear() && index.by_session.is_empty() && index.wild_levels.is_empty());
     }
 
     proptest! {

@@ -41,6 +41,8 @@ struct Node {
     previous: u32,
     /// Whether no wildcard stands for it: in the first level, what begins with `$` [MQTT-4.7.2-1].
     hidden: bool,
+    /// Whether it has exactly one child.
+    lone_child: bool,
 }
 
 /// There are as many nodes as there are topics, or more.
@@ -63,6 +65,23 @@ impl Trie {
     /// Whether nothing is in the tree.
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.len() == 1 && self.node(self.root).below == NONE
+    }
+
+    /// The nodes that were inserted, those on the way to others included.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// How many nodes it would take to insert these levels.
+    pub(crate) fn missing<'a>(&self, mut levels: impl Iterator<Item = &'a str>) -> usize {
+        let mut node = self.root;
+        while let Some(text) = levels.next() {
+            match self.level(text).and_then(|level| self.child(node, level)) {
+                Some(child) => node = child,
+                None => return 1 + levels.count(),
+            }
+        }
+        0
     }
 
     /// `text` as a level, if it may be one of this tree's.
@@ -90,6 +109,15 @@ impl Trie {
 
     #[inline]
     pub(crate) fn child(&self, node: NodeId, level: Level) -> Option<NodeId> {
+        let Node { first_child, lone_child, .. } = *self.node(node);
+        if first_child == NONE {
+            return None;
+        }
+        if lone_child {
+            // The next of a chain, most of which were made one after the other and lie so in memory, while the table
+            // has them anywhere: it is what bounds the cost of many deep filters.
+            return (self.node(NodeId(first_child)).level == level).then_some(NodeId(first_child));
+        }
         let hash = self.hasher.hash_one((node.0, level));
         self.edges.find(hash, |child| self.is_edge(child, node.0, level)).map(NodeId)
     }
@@ -106,11 +134,14 @@ impl Trie {
 
     /// The levels from the root to the node, with `/` between them.
     pub(crate) fn text(&self, node: NodeId) -> String {
-        let path = std::iter::successors(Some(node), |&node| Node::link(self.node(node).parent));
-        let path = path.take_while(|&node| node != self.root);
-        let mut levels: Vec<_> = path.map(|node| self.long.text(self.node(node).level)).collect();
+        let mut levels: Vec<_> = self.path(node).map(|node| self.long.text(self.node(node).level)).collect();
         levels.reverse();
         levels.join("/")
+    }
+
+    /// How many levels the node is below the root.
+    pub(crate) fn depth(&self, node: NodeId) -> usize {
+        self.path(node).count()
     }
 
     /// The node of some levels, if it is there.
@@ -155,6 +186,27 @@ impl Trie {
         self.is_empty() && self.edges.len() == 0 && links == [NONE; 4] && self.long.len() == 0
     }
 
+    /// What a node says of its children is so.
+    #[cfg(test)]
+    pub(crate) fn assert_sound(&self) {
+        for (number, node) in &self.nodes {
+            let children: Vec<NodeId> = self.all_children(NodeId(number as u32)).collect();
+            assert_eq!(node.lone_child, children.len() == 1);
+            for &child in &children {
+                assert_eq!(self.node(child).parent, number as u32);
+                assert_eq!(self.child(NodeId(number as u32), self.node(child).level), Some(child));
+            }
+            let plus = children.iter().find(|&&child| self.node(child).level == PLUS);
+            assert_eq!(Node::link(node.plus), plus.copied());
+        }
+    }
+
+    /// The node and those above it, but for the root.
+    fn path(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let path = std::iter::successors(Some(node), |&node| Node::link(self.node(node).parent));
+        path.take_while(|&node| node != self.root)
+    }
+
     #[inline]
     fn node(&self, node: NodeId) -> &Node {
         &self.nodes[node.0 as usize]
@@ -172,6 +224,7 @@ impl Trie {
         let child = self.nodes.insert(Node::new(parent.0, level, hidden)) as u32;
         let of_parent = &mut self.nodes[parent.0 as usize];
         let first = std::mem::replace(&mut of_parent.first_child, child);
+        of_parent.lone_child = first == NONE;
         if level == PLUS {
             of_parent.plus = child;
         }
@@ -205,6 +258,9 @@ impl Trie {
         if let Some(next) = Node::link(node.next) {
             self.nodes[next.0 as usize].previous = node.previous;
         }
+        let first = Node::link(self.node(NodeId(node.parent)).first_child);
+        self.nodes[node.parent as usize].lone_child =
+            first.is_some_and(|first| self.node(first).next == NONE);
         self.long.release(node.level);
         if self.is_empty() {
             self.nodes.shrink_to_fit();
@@ -224,6 +280,7 @@ impl Node {
             next: NONE,
             previous: NONE,
             hidden,
+            lone_child: false,
         }
     }
 
