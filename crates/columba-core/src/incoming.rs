@@ -324,7 +324,7 @@ impl Core {
     }
 
     /// The same for a message that came as a parcel, whose content is stored as it is.
-    #[inline]
+    #[inline(never)]
     fn publish_parcel(&mut self, index: u32, session: u32, parcel: Parcel) -> Result<bool, ReasonCode> {
         let (qos, retain, expires) = (parcel.qos(), parcel.retain(), self.expires(parcel.message_expiry()));
         let mut content = parcel.into_content();

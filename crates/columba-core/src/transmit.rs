@@ -149,6 +149,7 @@ impl Outlet for Decoded<'_> {
 
 impl Sending {
     /// What is the same in all versions of MQTT.
+    #[inline]
     fn head<'a>(&self, message: &'a Message) -> PublishHead<'a> {
         PublishHead {
             // [MQTT-3.3.1-1] [MQTT-3.3.1-3]
@@ -165,6 +166,7 @@ impl Sending {
         }
     }
 
+    #[inline]
     fn subscription_ids<'a>(
         &self,
         extras: &'a Slab<Extra>,
