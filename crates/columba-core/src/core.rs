@@ -280,22 +280,34 @@ impl Core {
         intake
     }
 
-    /// The same for a PUBLISH whose content is shared with all who get the message, topic and properties included. A
-    /// payload that is part of a larger buffer keeps that alive until the last of them has let go of it; only what is
-    /// retained is copied.
-    pub fn receive_parcel(&mut self, now: Time, connection: ConnectionKey, parcel: &Parcel) -> Intake {
+    /// The same for PUBLISH packets whose content is shared with all who get the message, topic and properties included.
+    /// A payload that is part of a larger buffer keeps that alive until the last of them has let go of it; only what is
+    /// retained is copied. As many are taken off the iterator as the connection takes for now, so [`Intake::Open`] means
+    /// all.
+    pub fn receive_parcels(
+        &mut self,
+        now: Time,
+        connection: ConnectionKey,
+        parcels: impl IntoIterator<Item = Parcel>,
+    ) -> Intake {
         self.advance_to(now);
         let Some(index) = self.connections.resolve_connection(connection) else {
             return Intake::Closed;
         };
-        let intake = self.intake(index);
-        if intake == Intake::Open {
+        let mut parcels = parcels.into_iter();
+        loop {
+            let intake = self.intake(index);
+            if intake != Intake::Open {
+                return intake;
+            }
+            let Some(parcel) = parcels.next() else {
+                return intake;
+            };
             self.metrics.packets_received += 1;
             self.metrics.bytes_received += parcel.content().payload().len() as u64;
             self.parcel(index, parcel);
             self.disconnect_overflowed();
         }
-        intake
     }
 
     /// The transport is closed. Without a DISCONNECT before, this publishes the will [MQTT-3.1.2-8].

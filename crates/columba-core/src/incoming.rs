@@ -1,12 +1,11 @@
 //! Packets from a client that is online, one at a time.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use columba_codec::{
     Ack, DecodeError, FixedHeader, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, TopicName,
 };
 
+use crate::Time;
 use crate::aliases::{Incoming, Outgoing};
 use crate::auth::Client;
 use crate::connection::{Aliases, Phase};
@@ -14,16 +13,31 @@ use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask, Fault};
 use crate::inflight::State;
 use crate::message::NewMessage;
-use crate::parcel::{Content, Parcel};
+use crate::parcel::Parcel;
+use crate::route::Admitted;
 use crate::session::Delivery;
 
-/// What a PUBLISH came in, as far as it can be shared.
-#[derive(Clone, Copy)]
-enum Origin<'a> {
-    Copied,
-    /// The payload lies in this buffer.
-    Buffer(&'a Bytes),
-    Content(&'a Arc<Content>),
+/// A PUBLISH in the form it came in.
+enum Source<'a> {
+    /// With its topic, which may have been an alias, and the buffer that the payload lies in where it may be shared.
+    Packet(&'a Publish<'a>, TopicName<'a>, Option<&'a Bytes>),
+    Parcel(Parcel),
+}
+
+impl Source<'_> {
+    const fn qos(&self) -> QoS {
+        match self {
+            Self::Packet(packet, ..) => packet.qos,
+            Self::Parcel(parcel) => parcel.qos(),
+        }
+    }
+
+    const fn packet_id(&self) -> Option<PacketId> {
+        match self {
+            Self::Packet(packet, ..) => packet.packet_id,
+            Self::Parcel(parcel) => parcel.packet_id(),
+        }
+    }
 }
 
 impl Core {
@@ -42,22 +56,28 @@ impl Core {
 
     /// The same for a PUBLISH that came decoded.
     pub(crate) fn decoded_publish(&mut self, index: u32, packet: &Publish<'_>, payload: &Bytes) {
-        self.publish_from(index, packet, Origin::Buffer(payload));
+        self.without_frame(index, |core| core.handle_publish(index, packet, Some(payload)));
     }
 
     /// The same for one whose content is shared.
-    pub(crate) fn parcel(&mut self, index: u32, parcel: &Parcel) {
-        self.publish_from(index, &parcel.packet(), Origin::Content(parcel.content()));
+    #[inline]
+    pub(crate) fn parcel(&mut self, index: u32, parcel: Parcel) {
+        self.without_frame(index, |core| {
+            core.metrics.publishes_received += 1;
+            core.check_publish(parcel.qos(), parcel.retain())?;
+            core.accept_publish(index, Source::Parcel(parcel))
+        });
     }
 
-    fn publish_from(&mut self, index: u32, packet: &Publish<'_>, origin: Origin<'_>) {
+    #[inline]
+    fn without_frame(&mut self, index: u32, publish: impl FnOnce(&mut Self) -> Result<(), Fault>) {
         let connection = &mut self.connections[index];
         if connection.phase != Phase::Online {
             let fault = Fault::new(ReasonCode::ProtocolError, "the first packet was not CONNECT");
             return self.finish_silently(index, Cause::Fault(fault));
         }
         connection.last_received = self.now;
-        if let Err(fault) = self.handle_publish(index, packet, origin) {
+        if let Err(fault) = publish(self) {
             self.fail(index, fault);
         }
     }
@@ -76,7 +96,7 @@ impl Core {
         match header.packet_type {
             PacketType::Publish if connection.phase == Phase::Online => {
                 let publish = Publish::decode(header.flags, body, version).map_err(fault)?;
-                self.handle_publish(index, &publish, frame.map_or(Origin::Copied, Origin::Buffer))
+                self.handle_publish(index, &publish, frame)
             }
             _ => {
                 let packet = Packet::decode(header, body, version).map_err(fault)?;
@@ -102,7 +122,7 @@ impl Core {
             };
         }
         match packet {
-            Packet::Publish(publish) => self.handle_publish(index, publish, Origin::Copied),
+            Packet::Publish(publish) => self.handle_publish(index, publish, None),
             Packet::PubAck(ack) => self.handle_puback(index, ack),
             Packet::PubRec(ack) => self.handle_pubrec(index, ack),
             Packet::PubRel(ack) => {
@@ -127,14 +147,26 @@ impl Core {
         }
     }
 
-    fn handle_publish(&mut self, index: u32, publish: &Publish<'_>, origin: Origin<'_>) -> Result<(), Fault> {
+    fn handle_publish(
+        &mut self,
+        index: u32,
+        publish: &Publish<'_>,
+        buffer: Option<&Bytes>,
+    ) -> Result<(), Fault> {
         self.metrics.publishes_received += 1;
-        self.check_publish(publish)?;
+        if !publish.subscription_ids.is_empty() {
+            // [MQTT-3.3.4-6]
+            return Err(Fault::new(
+                ReasonCode::ProtocolError,
+                "PUBLISH from a client with a subscription identifier",
+            ));
+        }
+        self.check_publish(publish.qos, publish.retain)?;
         let mut resolved = std::mem::take(&mut self.scratch.topic);
         let result = match self.resolve_topic(index, publish, &mut resolved) {
-            Ok(Some(topic)) => self.accept_publish(index, topic, publish, origin),
+            Ok(Some(topic)) => self.accept_publish(index, Source::Packet(publish, topic, buffer)),
             Ok(None) => match TopicName::parse(&resolved) {
-                Ok(topic) => self.accept_publish(index, topic, publish, origin),
+                Ok(topic) => self.accept_publish(index, Source::Packet(publish, topic, buffer)),
                 Err(_) => Err(Fault::new(ReasonCode::ProtocolError, "PUBLISH without topic")),
             },
             Err(fault) => Err(fault),
@@ -145,22 +177,15 @@ impl Core {
     }
 
     /// What the codec cannot know to be wrong.
-    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Fault> {
-        if !publish.subscription_ids.is_empty() {
-            // [MQTT-3.3.4-6]
-            return Err(Fault::new(
-                ReasonCode::ProtocolError,
-                "PUBLISH from a client with a subscription identifier",
-            ));
-        }
-        if publish.qos > self.config.maximum_qos {
+    fn check_publish(&self, qos: QoS, retain: bool) -> Result<(), Fault> {
+        if qos > self.config.maximum_qos {
             // [MQTT-3.2.2-11]
             return Err(Fault::new(
                 ReasonCode::QoSNotSupported,
                 "PUBLISH above the Maximum QoS of this broker",
             ));
         }
-        if publish.retain && !self.config.retain_available {
+        if retain && !self.config.retain_available {
             // [MQTT-3.2.2-14]
             return Err(Fault::new(ReasonCode::RetainNotSupported, "retained messages are not supported"));
         }
@@ -203,18 +228,13 @@ impl Core {
         }
     }
 
-    fn accept_publish(
-        &mut self,
-        index: u32,
-        topic: TopicName<'_>,
-        publish: &Publish<'_>,
-        origin: Origin<'_>,
-    ) -> Result<(), Fault> {
+    fn accept_publish(&mut self, index: u32, source: Source<'_>) -> Result<(), Fault> {
         let Some(session) = self.connections[index].session else {
             return Ok(());
         };
-        if publish.qos == QoS::ExactlyOnce
-            && let Some(id) = publish.packet_id
+        let (qos, packet_id) = (source.qos(), source.packet_id());
+        if qos == QoS::ExactlyOnce
+            && let Some(id) = packet_id
         {
             let incoming = &self.sessions[session].incoming;
             if incoming.contains(id.get()) {
@@ -229,16 +249,19 @@ impl Core {
                 return Err(Fault::new(ReasonCode::ReceiveMaximumExceeded, text));
             }
         }
-        let outcome = self.try_publish(index, session, topic, publish, origin);
+        let outcome = match source {
+            Source::Packet(packet, topic, buffer) => {
+                self.publish_packet(index, session, packet, topic, buffer)
+            }
+            Source::Parcel(parcel) => self.publish_parcel(index, session, parcel),
+        };
         self.stall(index);
         let reason = match outcome {
             Ok(true) => ReasonCode::Success,
             Ok(false) => ReasonCode::NoMatchingSubscribers,
             Err(reason) => {
-                let client_id = self.sessions[session].client_id.clone();
-                self.report_refusal(&client_id, topic, publish.qos, reason);
                 let v5 = self.connections[index].is_v5();
-                if reason == ReasonCode::QuotaExceeded && !v5 && publish.qos > QoS::AtMostOnce {
+                if reason == ReasonCode::QuotaExceeded && !v5 && qos > QoS::AtMostOnce {
                     // Without a code for "no", an acknowledgement would be a lie: closed, the client sends it
                     // again [MQTT-4.8.0-2 of 3.1.1].
                     return Err(Fault::new(reason, "no room for the message"));
@@ -246,11 +269,11 @@ impl Core {
                 reason
             }
         };
-        let Some(id) = publish.packet_id else {
+        let Some(id) = packet_id else {
             return Ok(());
         };
         // [MQTT-3.3.4-1]
-        match publish.qos {
+        match qos {
             QoS::AtMostOnce => {}
             // [MQTT-4.3.2-4]; the identifier is not kept, so it may come with another message [MQTT-4.3.2-5]
             // [MQTT-4.3.2-2 of 3.1.1].
@@ -268,14 +291,84 @@ impl Core {
     }
 
     /// Publishes if the client may; the reason if not, and otherwise whether anybody matched.
-    fn try_publish(
+    fn publish_packet(
         &mut self,
         index: u32,
         session: u32,
+        packet: &Publish<'_>,
         topic: TopicName<'_>,
-        publish: &Publish<'_>,
-        origin: Origin<'_>,
+        buffer: Option<&Bytes>,
     ) -> Result<bool, ReasonCode> {
+        let mut forwarded = std::mem::take(&mut self.scratch.forwarded);
+        forwarded.clear();
+        if self.connections[index].is_v5() {
+            packet.properties.encode_forwarded(&mut forwarded);
+        }
+        let shared = buffer.and_then(|buffer| slice_of(buffer, packet.payload));
+        let message = NewMessage {
+            topic,
+            forwarded: &forwarded,
+            payload: packet.payload,
+            shared: shared.as_ref(),
+            qos: packet.qos,
+            retain: packet.retain,
+            expires: self.expires(packet.properties.message_expiry),
+        };
+        let outcome = self.admit_from(index, session, &message);
+        if let Ok(admitted) = &outcome {
+            self.distribute(admitted, |messages, timers| messages.store(&message, timers));
+            self.emit(EventMask::PUBLISHED, |core| core.published(session, &message));
+        }
+        self.scratch.forwarded = forwarded;
+        outcome.map(|admitted| admitted.matched)
+    }
+
+    /// The same for a message that came as a parcel, whose content is stored as it is.
+    #[inline(never)]
+    fn publish_parcel(&mut self, index: u32, session: u32, parcel: Parcel) -> Result<bool, ReasonCode> {
+        let (qos, retain, expires) = (parcel.qos(), parcel.retain(), self.expires(parcel.message_expiry()));
+        let mut content = parcel.into_content();
+        if !content.forwarded().is_empty() && !self.connections[index].is_v5() {
+            // A client of before MQTT 5 has no properties to give.
+            content = content.without_properties().into();
+        }
+        let message = NewMessage::of_content(&content, qos, retain, expires);
+        let admitted = self.admit_from(index, session, &message)?;
+        let reported = self.config.events.contains(EventMask::PUBLISHED).then(|| content.clone());
+        self.distribute(&admitted, |messages, timers| {
+            messages.store_content(content, qos, retain, expires, timers)
+        });
+        if let Some(content) = reported {
+            let message = NewMessage::of_content(&content, qos, retain, expires);
+            self.emit(EventMask::PUBLISHED, |core| core.published(session, &message));
+        }
+        Ok(admitted.matched)
+    }
+
+    /// When a message goes that is of use for this many seconds.
+    fn expires(&self, seconds: Option<u32>) -> Option<Time> {
+        seconds.map(|seconds| self.now.plus_secs(u64::from(seconds)))
+    }
+
+    /// [`admit_message`](Self::admit_message) for a message of a client, if that may publish it. A refusal is reported.
+    #[inline]
+    fn admit_from(
+        &mut self,
+        index: u32,
+        session: u32,
+        message: &NewMessage<'_>,
+    ) -> Result<Admitted, ReasonCode> {
+        let allowed = self.check_client(index, session, message);
+        let outcome = allowed.and_then(|()| self.admit_message(session, message));
+        if let Err(reason) = &outcome {
+            let client_id = self.sessions[session].client_id.clone();
+            self.report_refusal(&client_id, message.topic, message.qos, *reason);
+        }
+        outcome
+    }
+
+    fn check_client(&self, index: u32, session: u32, message: &NewMessage<'_>) -> Result<(), ReasonCode> {
+        let topic = message.topic;
         if topic.is_deeper_than(self.config.limits.topic_levels) {
             return Err(ReasonCode::TopicNameInvalid);
         }
@@ -283,47 +376,21 @@ impl Core {
         if self.authorize.is_some() || topic.as_str().starts_with('$') {
             let id = &*self.sessions[session].client_id;
             let client = Client { id, username: connection.username.as_deref(), peer: &connection.peer };
-            if !self.may_publish(client, topic, publish.qos, publish.retain) {
+            if !self.may_publish(client, topic, message.qos, message.retain) {
                 return Err(ReasonCode::NotAuthorized);
             }
         }
-        let mut forwarded = std::mem::take(&mut self.scratch.forwarded);
-        forwarded.clear();
-        let v5 = self.connections[index].is_v5();
-        let (content, shared) = match origin {
-            Origin::Copied => (None, None),
-            Origin::Buffer(buffer) => (None, slice_of(buffer, publish.payload)),
-            // A client of before MQTT 5 has no properties to give.
-            Origin::Content(content) if v5 || content.forwarded().is_empty() => {
-                (Some(content), Some(content.payload().clone()))
-            }
-            Origin::Content(content) => (None, Some(content.payload().clone())),
-        };
-        if v5 && content.is_none() {
-            publish.properties.encode_forwarded(&mut forwarded);
+        Ok(())
+    }
+
+    fn published(&self, session: u32, message: &NewMessage<'_>) -> Event {
+        Event::Published {
+            client_id: self.sessions[session].client_id.clone(),
+            topic: message.topic.as_str().into(),
+            payload: message.shared.cloned().unwrap_or_else(|| Bytes::copy_from_slice(message.payload)),
+            qos: message.qos,
+            retain: message.retain,
         }
-        let message = NewMessage {
-            topic,
-            forwarded: content.map_or(&forwarded, |content| content.forwarded()),
-            payload: publish.payload,
-            shared: shared.as_ref(),
-            content,
-            qos: publish.qos,
-            retain: publish.retain,
-            expires: publish.properties.message_expiry.map(|seconds| self.now.plus_secs(u64::from(seconds))),
-        };
-        let outcome = self.publish(session, &message);
-        if outcome.is_ok() {
-            self.emit(EventMask::PUBLISHED, |core| Event::Published {
-                client_id: core.sessions[session].client_id.clone(),
-                topic: topic.as_str().into(),
-                payload: shared.clone().unwrap_or_else(|| Bytes::copy_from_slice(publish.payload)),
-                qos: publish.qos,
-                retain: publish.retain,
-            });
-        }
-        self.scratch.forwarded = forwarded;
-        outcome
     }
 
     fn handle_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {

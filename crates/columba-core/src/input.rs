@@ -24,8 +24,8 @@ pub enum Input {
     Receive { now: Time, connection: ConnectionKey, bytes: Bytes },
     /// [`Core::receive_publish`], with the packet in its encoded form.
     ReceivePublish { now: Time, connection: ConnectionKey, version: Version, bytes: Bytes },
-    /// [`Core::receive_parcel`]
-    ReceiveParcel { now: Time, connection: ConnectionKey, parcel: Parcel },
+    /// [`Core::receive_parcels`]
+    ReceiveParcels { now: Time, connection: ConnectionKey, parcels: Vec<Parcel> },
     /// [`Core::close`]
     Close { now: Time, connection: ConnectionKey, cause: CloseCause },
     /// [`Core::answer`]
@@ -97,8 +97,10 @@ impl Core {
                     Err(_) => Output::None,
                 }
             }
-            Input::ReceiveParcel { now, connection, parcel } => {
-                Output::Intake(self.receive_parcel(*now, *connection, parcel), 0)
+            Input::ReceiveParcels { now, connection, parcels } => {
+                let mut parcels = parcels.iter().cloned();
+                let intake = self.receive_parcels(*now, *connection, &mut parcels);
+                Output::Intake(intake, parcels.len())
             }
             Input::Close { now, connection, cause } => {
                 self.close(*now, *connection, *cause);

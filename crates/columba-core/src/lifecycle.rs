@@ -238,7 +238,6 @@ impl Core {
             forwarded: &will.forwarded,
             payload: &will.payload,
             shared: None,
-            content: None,
             qos: will.qos,
             // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
             retain: will.retain,

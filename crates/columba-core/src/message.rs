@@ -74,14 +74,24 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) payload: &'a [u8],
     /// The payload where it may be shared.
     pub(crate) shared: Option<&'a Bytes>,
-    /// Topic, properties and payload where they may be shared as they are.
-    pub(crate) content: Option<&'a Arc<Content>>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) expires: Option<Time>,
 }
 
-impl NewMessage<'_> {
+impl<'a> NewMessage<'a> {
+    pub(crate) fn of_content(content: &'a Content, qos: QoS, retain: bool, expires: Option<Time>) -> Self {
+        Self {
+            topic: content.topic(),
+            forwarded: content.forwarded(),
+            payload: content.payload(),
+            shared: Some(content.payload()),
+            qos,
+            retain,
+            expires,
+        }
+    }
+
     /// Its size as counted for every limit.
     pub(crate) fn size(&self) -> usize {
         self.topic.as_str().len() + self.forwarded.len() + self.payload.len() + MESSAGE_OVERHEAD
@@ -110,30 +120,65 @@ impl Messages {
 
     /// Stores a message with one reference, the caller's.
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
-        let (body, shared) = if let Some(content) = new.content {
-            (Body::Shared(content.clone()), None)
-        } else {
-            let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
-            let inline = if shared.is_some() { &[][..] } else { new.payload };
-            (Body::pack(new.topic, new.forwarded, inline), shared)
-        };
-        self.bytes += new.size();
-        let entry = self.store.vacant_entry();
-        let id = entry.key() as MessageId;
-        let expiry = new.expires.map(|at| (at, timers.set(at, Due::Message(id))));
-        entry.insert(Message {
-            references: 1,
-            pins: 0,
-            qos: new.qos,
-            retain: new.retain,
-            retained: false,
-            expired: false,
-            topic_len: new.topic.as_str().len() as u16,
-            properties_len: new.forwarded.len() as u32,
-            size: new.size() as u32,
-            body,
-            rare: (shared.is_some() || expiry.is_some()).then(|| Box::new(Rare { shared, expiry, stamp: 0 })),
-        });
+        let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
+        let inline = if shared.is_some() { &[][..] } else { new.payload };
+        self.insert(
+            Message {
+                references: 1,
+                pins: 0,
+                qos: new.qos,
+                retain: new.retain,
+                retained: false,
+                expired: false,
+                topic_len: new.topic.as_str().len() as u16,
+                properties_len: new.forwarded.len() as u32,
+                size: new.size() as u32,
+                body: Body::pack(new.topic, new.forwarded, inline),
+                rare: shared.map(|shared| Box::new(Rare { shared: Some(shared), ..Rare::default() })),
+            },
+            new.expires,
+            timers,
+        )
+    }
+
+    /// The same for one whose content is shared as it is.
+    #[inline]
+    pub(crate) fn store_content(
+        &mut self,
+        content: Arc<Content>,
+        qos: QoS,
+        retain: bool,
+        expires: Option<Time>,
+        timers: &mut Timers,
+    ) -> MessageId {
+        let new = NewMessage::of_content(&content, qos, retain, expires);
+        let (topic_len, properties_len, size) = (new.topic.as_str().len(), new.forwarded.len(), new.size());
+        self.insert(
+            Message {
+                references: 1,
+                pins: 0,
+                qos,
+                retain,
+                retained: false,
+                expired: false,
+                topic_len: topic_len as u16,
+                properties_len: properties_len as u32,
+                size: size as u32,
+                body: Body::Shared(content),
+                rare: None,
+            },
+            expires,
+            timers,
+        )
+    }
+
+    #[inline]
+    fn insert(&mut self, message: Message, expires: Option<Time>, timers: &mut Timers) -> MessageId {
+        self.bytes += message.size();
+        let id = self.store.insert(message) as MessageId;
+        if let Some(at) = expires {
+            self.set_expiry(id, at, timers);
+        }
         id
     }
 
@@ -214,12 +259,27 @@ impl Messages {
         }
     }
 
-    /// Keeps the message in the form that is shared with clients in the same process from now on.
+    /// The content in the form that is shared with clients in the same process; it is kept in that from now on.
     #[inline]
-    pub(crate) fn share(&mut self, id: MessageId) {
+    pub(crate) fn share(&mut self, id: MessageId) -> Arc<Content> {
+        self.store[id as usize].share().clone()
+    }
+
+    /// The same where the caller is about to release a reference: with the last one the content itself.
+    #[inline]
+    pub(crate) fn part_with(&mut self, id: MessageId) -> Arc<Content> {
         let message = &mut self.store[id as usize];
-        if let Body::Packed(_) = message.body {
-            message.unpack();
+        if message.references > 1 {
+            return message.share().clone();
+        }
+        message.share();
+        let before = message.held();
+        let body = std::mem::replace(&mut message.body, Body::Packed(Box::default()));
+        (message.topic_len, message.properties_len) = (0, 0);
+        self.bytes -= before - message.held();
+        match body {
+            Body::Shared(content) => content,
+            Body::Packed(_) => unreachable!("it has just been shared"),
         }
     }
 }
@@ -279,14 +339,6 @@ impl Message {
         }
     }
 
-    /// The message as it is shared, if it is.
-    pub(crate) const fn content(&self) -> Option<&Arc<Content>> {
-        match &self.body {
-            Body::Packed(_) => None,
-            Body::Shared(content) => Some(content),
-        }
-    }
-
     /// Its size as counted for every limit.
     pub(crate) const fn size(&self) -> usize {
         self.size as usize
@@ -334,7 +386,19 @@ impl Message {
         before - self.held()
     }
 
-    /// Changes to the form that is shared; a large payload already is.
+    /// Changes to the form that is shared.
+    #[inline]
+    fn share(&mut self) -> &Arc<Content> {
+        if let Body::Packed(_) = self.body {
+            self.unpack();
+        }
+        match &self.body {
+            Body::Shared(content) => content,
+            Body::Packed(_) => unreachable!("it has just been unpacked"),
+        }
+    }
+
+    /// A large payload is shared already.
     #[cold]
     fn unpack(&mut self) {
         let payload = self.shared().cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.payload()));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use columba_codec::{MessageProperties, PacketId, Publish, QoS, SubscriptionId, TopicBuf, TopicName};
+use columba_codec::{MessageProperties, PacketId, QoS, SubscriptionId, TopicBuf, TopicName};
 
 /// What a message contains, made once and shared by all who get it. Topic and properties are as a decoder would have
 /// let them pass.
@@ -131,6 +131,10 @@ impl Parcel {
         &self.content
     }
 
+    pub(crate) fn into_content(self) -> Arc<Content> {
+        self.content
+    }
+
     /// The QoS.
     pub const fn qos(&self) -> QoS {
         match self.flags & QOS {
@@ -171,17 +175,6 @@ impl Parcel {
         // What was encoded here, or was forwarded as it had been decoded, decodes.
         let properties = MessageProperties::decode_forwarded(&self.content.forwarded).unwrap_or_default();
         MessageProperties { message_expiry: self.message_expiry(), ..properties }
-    }
-
-    /// The packet without what a broker does not look at.
-    pub(crate) fn packet(&self) -> Publish<'_> {
-        let mut packet = Publish::new(self.content.topic(), &self.content.payload);
-        packet.qos = self.qos();
-        packet.retain = self.retain();
-        packet.dup = self.dup();
-        packet.packet_id = self.packet_id;
-        packet.properties.message_expiry = self.message_expiry();
-        packet
     }
 }
 

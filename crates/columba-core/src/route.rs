@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use crate::config::FullQueue;
 use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask};
-use crate::message::{MessageId, NewMessage};
+use crate::message::{MessageId, Messages, NewMessage};
 use crate::session::{Delivery, Extra, Notes};
 use crate::shards::{Elsewhere, Who};
+use crate::timers::Timers;
 use crate::topics::{GroupKey, Hit, Member};
 
 /// Buffers that one publish leaves for the next.
@@ -39,6 +40,18 @@ struct Match {
     group: Option<GroupKey>,
 }
 
+/// A message that the broker takes, for those in [`Scratch`] and to be retained or not.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Whether anybody was subscribed.
+    pub(crate) matched: bool,
+    qos: QoS,
+    retain: bool,
+    size: usize,
+    keep: bool,
+    stamp: Option<u64>,
+}
+
 /// How long a full queue is not looked through again for each message that waits there: thousands of times as long as
 /// looking takes.
 const PURGE_PAUSE: Duration = Duration::from_micros(10);
@@ -51,6 +64,19 @@ impl Core {
     /// Gives a message to everybody who is subscribed and retains it if asked. Returns whether anybody was, or
     /// with which reason the message is refused as a whole.
     pub(crate) fn publish(&mut self, publisher: u32, message: &NewMessage<'_>) -> Result<bool, ReasonCode> {
+        let admitted = self.admit_message(publisher, message)?;
+        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
+        Ok(admitted.matched)
+    }
+
+    /// The first half of [`publish`](Self::publish): finds who gets the message, here and in other shards, and passes it
+    /// on to those. [`distribute`](Self::distribute) is to follow.
+    #[inline]
+    pub(crate) fn admit_message(
+        &mut self,
+        publisher: u32,
+        message: &NewMessage<'_>,
+    ) -> Result<Admitted, ReasonCode> {
         if message.retain && message.payload.is_empty() {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-7]; first of all, as it is what makes room where there is none.
             self.forget_retained(message.topic);
@@ -70,8 +96,7 @@ impl Core {
         if self.shards.is_some() {
             self.forward(message, stamp);
         }
-        self.distribute(message, size, keep, stamp);
-        Ok(matched)
+        Ok(Admitted { matched, ..Admitted::new(message, size, keep, stamp) })
     }
 
     /// A message from another shard, where it was published and accepted: for subscribers here, and with a stamp to be
@@ -84,23 +109,29 @@ impl Core {
             self.metrics.dropped_queue_full += self.scratch.matches.len() as u64;
             return;
         }
-        self.distribute(message, size, keep, stamp);
+        let admitted = Admitted::new(message, size, keep, stamp);
+        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
     }
 
-    /// Stores a message for those who matched, and retains it if asked.
-    fn distribute(&mut self, message: &NewMessage<'_>, size: usize, keep: bool, stamp: Option<u64>) {
-        if self.scratch.matches.is_empty() && !keep {
+    /// Has a message stored for those who matched, and retains it if asked.
+    #[inline]
+    pub(crate) fn distribute(
+        &mut self,
+        admitted: &Admitted,
+        store: impl FnOnce(&mut Messages, &mut Timers) -> MessageId,
+    ) {
+        if self.scratch.matches.is_empty() && !admitted.keep {
             return;
         }
-        let id = self.messages.store(message, &mut self.timers);
+        let id = store(&mut self.messages, &mut self.timers);
         let matches = std::mem::take(&mut self.scratch.matches);
         for found in &matches {
-            self.deliver(found, id, message, size);
+            self.deliver(found, id, admitted);
         }
         self.scratch.matches = matches;
-        if keep {
-            self.retain(message.topic, id);
-            if let Some(stamp) = stamp {
+        if admitted.keep {
+            self.retain(id);
+            if let Some(stamp) = admitted.stamp {
                 self.messages.set_stamp(id, stamp);
             }
         }
@@ -160,17 +191,18 @@ impl Core {
     }
 
     /// Adds a message to a session that matched, with or without a connection [MQTT-4.5.0-1].
-    fn deliver(&mut self, found: &Match, id: MessageId, message: &NewMessage<'_>, size: usize) {
+    fn deliver(&mut self, found: &Match, id: MessageId, admitted: &Admitted) {
+        let size = admitted.size;
         // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-        let qos = message.qos.min(found.qos);
+        let qos = admitted.qos.min(found.qos);
         if !self.wants(found.session, qos) {
             return;
         }
-        if self.is_full(found.session, size) && !self.make_room(found.session, qos, message.topic, size) {
+        if self.is_full(found.session, size) && !self.make_room(found.session, qos, id, size) {
             return;
         }
         // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-        let retain = message.retain && found.retain_as_published;
+        let retain = admitted.retain && found.retain_as_published;
         let notes = self.notes(found);
         self.messages.acquire(id);
         self.push(found.session, Delivery::new(id, qos, retain, notes), size);
@@ -200,7 +232,7 @@ impl Core {
     }
 
     /// The queue is full: does what the policy says, and returns whether the new message can be queued after all.
-    fn make_room(&mut self, session: u32, qos: QoS, topic: TopicName<'_>, size: usize) -> bool {
+    fn make_room(&mut self, session: u32, qos: QoS, id: MessageId, size: usize) -> bool {
         self.drop_expired(session);
         if !self.is_full(session, size) {
             return true;
@@ -224,7 +256,7 @@ impl Core {
         self.metrics.dropped_queue_full += 1;
         self.emit(EventMask::DROPPED, |core| Event::Dropped {
             client_id: core.sessions[session].client_id.clone(),
-            topic: topic.as_str().into(),
+            topic: core.messages.get(id).topic().into(),
             qos,
             cause: DropCause::QueueFull,
         });
@@ -337,7 +369,6 @@ impl Core {
             forwarded: &forwarded,
             payload: &payload,
             shared: shared.as_ref(),
-            content: None,
             qos: message.qos,
             retain: message.retain,
             expires: message.expires(),
@@ -356,7 +387,8 @@ impl Core {
         };
         self.scratch.matches.clear();
         self.scratch.matches.push(Match::new(&member, Some(group)));
-        self.distribute(message, size, false, None);
+        let admitted = Admitted::new(message, size, false, None);
+        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
         true
     }
 
@@ -494,12 +526,14 @@ impl Core {
     }
 
     /// Retains a stored message [MQTT-3.3.1-5].
-    pub(crate) fn retain(&mut self, topic: TopicName<'_>, id: MessageId) {
+    pub(crate) fn retain(&mut self, id: MessageId) {
         self.messages.acquire(id);
         self.messages.unshare(id);
         self.messages.set_retained(id, true);
         self.retained_bytes += self.messages.get(id).size();
-        if let Some(old) = self.retained.set(topic, id) {
+        let topic = TopicName::parse(self.messages.get(id).topic());
+        // What is stored is a topic name.
+        if let Some(old) = topic.ok().and_then(|topic| self.retained.set(topic, id)) {
             self.release_retained(old);
         }
     }
@@ -554,6 +588,12 @@ impl Core {
                 self.finish(connection, fault.reason, text, Cause::Fault(fault.clone()));
             }
         }
+    }
+}
+
+impl Admitted {
+    fn new(message: &NewMessage<'_>, size: usize, keep: bool, stamp: Option<u64>) -> Self {
+        Self { matched: false, qos: message.qos, retain: message.retain, size, keep, stamp }
     }
 }
 

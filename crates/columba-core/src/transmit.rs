@@ -1,21 +1,20 @@
 //! Output of one connection: what waits becomes bytes here, where the packet identifier, the alias, the remaining
 //! expiry and the room the client has are known.
 
-use std::sync::Arc;
-
 use columba_codec::{PacketId, PacketType, PublishHead, QoS, ReasonCode, SubscriptionId, Version};
+use slab::Slab;
 
 use crate::Time;
 use crate::aliases::Choice;
 use crate::chunks::Chunks;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::core::{Core, Flow};
 use crate::event::{DropCause, Event, EventMask};
 use crate::inflight::State;
 use crate::keys::ConnectionKey;
 use crate::message::Message;
 use crate::parcel::Parcel;
-use crate::session::{Delivery, Notes};
+use crate::session::{Delivery, Extra, Notes};
 
 /// The largest packet there can be; a broker adds properties to what it forwards.
 const LARGEST_PACKET: usize = 268_435_460;
@@ -31,22 +30,25 @@ enum Outcome {
 
 /// Where what is sent goes.
 trait Outlet {
-    /// PUBLISH packets stay decoded, so there are no topic aliases.
-    const DECODED: bool;
-
     /// Bytes so far, as counted for the budget of a turn.
     fn len(&self) -> usize;
 
     /// Where packets other than PUBLISH go.
     fn bytes(&mut self) -> &mut Chunks;
 
-    /// Takes a PUBLISH; its payload, and the rest where it stays decoded, is that of the message.
-    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message);
+    /// Takes a PUBLISH. After one without a packet identifier, that has no [`Sending::id`], the delivery is let go.
+    fn publish(&mut self, core: &mut Core, sending: &Sending) -> Outcome;
+}
+
+/// A delivery as it is sent this time.
+struct Sending {
+    connection: u32,
+    delivery: Delivery,
+    id: Option<PacketId>,
+    dup: bool,
 }
 
 impl Outlet for Chunks {
-    const DECODED: bool = false;
-
     fn len(&self) -> usize {
         self.len()
     }
@@ -56,12 +58,39 @@ impl Outlet for Chunks {
     }
 
     #[inline]
-    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message) {
-        head.encode(version, self.tail());
+    fn publish(&mut self, core: &mut Core, sending: &Sending) -> Outcome {
+        let connection = &mut core.connections[sending.connection];
+        let message = core.messages.get(sending.delivery.message);
+        let mut single = [SubscriptionId::MAX];
+        let mut head = sending.head(message);
+        if connection.version == Version::V5 {
+            head.forwarded = message.forwarded();
+            // [MQTT-3.3.2-6]
+            head.message_expiry = message.remaining_expiry(core.now);
+            head.subscription_ids = sending.subscription_ids(&core.extras, &mut single);
+            if let Some(aliases) = &connection.aliases {
+                match aliases.outgoing.choose(head.topic) {
+                    Choice::Plain => {}
+                    Choice::Set(alias) => head.topic_alias = Some(alias),
+                    Choice::Use(alias) => {
+                        head.topic_alias = Some(alias);
+                        head.topic = "";
+                    }
+                }
+            }
+        }
+        if is_too_large(connection, &head) {
+            return Outcome::TooLarge;
+        }
+        head.encode(connection.version, self.tail());
         match message.shared() {
             Some(shared) => self.link(shared.clone()),
             None => self.put(message.payload()),
         }
+        if let Some(aliases) = &mut connection.aliases {
+            aliases.outgoing.commit(message.topic());
+        }
+        Outcome::Written
     }
 }
 
@@ -76,8 +105,6 @@ struct Decoded<'a> {
 const PARCEL_HEAD: usize = 32;
 
 impl Outlet for Decoded<'_> {
-    const DECODED: bool = true;
-
     fn len(&self) -> usize {
         self.bytes.len() + self.payload_bytes + self.parcels.len() * PARCEL_HEAD
     }
@@ -87,25 +114,84 @@ impl Outlet for Decoded<'_> {
     }
 
     #[inline]
-    fn publish(&mut self, head: &PublishHead<'_>, version: Version, message: &Message) {
-        let Some(content) = message.content() else {
-            debug_assert!(false, "what stays decoded is shared before");
-            return;
+    fn publish(&mut self, core: &mut Core, sending: &Sending) -> Outcome {
+        let connection = &core.connections[sending.connection];
+        let v5 = connection.version == Version::V5;
+        let message = core.messages.get(sending.delivery.message);
+        let mut single = [SubscriptionId::MAX];
+        let ids = if v5 { sending.subscription_ids(&core.extras, &mut single) } else { &[] };
+        let expiry = if v5 { message.remaining_expiry(core.now) } else { None };
+        if may_be_too_large(connection, message.payload().len()) {
+            let mut head = sending.head(message);
+            (head.subscription_ids, head.message_expiry) = (ids, expiry);
+            head.forwarded = if v5 { message.forwarded() } else { &[] };
+            if is_too_large(connection, &head) {
+                return Outcome::TooLarge;
+            }
+        }
+        let content = match sending.id {
+            Some(_) => core.messages.share(sending.delivery.message),
+            None => core.messages.part_with(sending.delivery.message),
         };
-        let content = if version < Version::V5 && !content.forwarded().is_empty() {
-            Arc::new(content.without_properties())
-        } else {
-            content.clone()
-        };
-        self.payload_bytes += head.payload_len;
+        let content =
+            if v5 || content.forwarded().is_empty() { content } else { content.without_properties().into() };
+        self.payload_bytes += content.payload().len();
         let parcel = Parcel::new(content)
-            .with_qos(head.qos, head.packet_id)
-            .with_retain(head.retain)
-            .with_dup(head.dup)
-            .with_expiry(head.message_expiry)
-            .with_subscription_ids(head.subscription_ids);
+            .with_qos(sending.delivery.qos(), sending.id)
+            .with_retain(sending.delivery.retain)
+            .with_dup(sending.dup)
+            .with_expiry(expiry)
+            .with_subscription_ids(ids);
         self.parcels.push(parcel);
+        Outcome::Written
     }
+}
+
+impl Sending {
+    /// What is the same in all versions of MQTT.
+    #[inline]
+    fn head<'a>(&self, message: &'a Message) -> PublishHead<'a> {
+        PublishHead {
+            // [MQTT-3.3.1-1] [MQTT-3.3.1-3]
+            dup: self.dup,
+            qos: self.delivery.qos(),
+            retain: self.delivery.retain,
+            topic: message.topic(),
+            packet_id: self.id,
+            topic_alias: None,
+            message_expiry: None,
+            subscription_ids: &[],
+            forwarded: &[],
+            payload_len: message.payload().len(),
+        }
+    }
+
+    #[inline]
+    fn subscription_ids<'a>(
+        &self,
+        extras: &'a Slab<Extra>,
+        single: &'a mut [SubscriptionId; 1],
+    ) -> &'a [SubscriptionId] {
+        match self.delivery.notes() {
+            Notes::None => &[],
+            Notes::Id(id) => {
+                single[0] = id;
+                single
+            }
+            Notes::Extra(extra) => &extras[extra as usize].ids,
+        }
+    }
+}
+
+/// Whether the client, or the format, takes no packet with such a payload. [`is_too_large`] knows for sure.
+fn may_be_too_large(connection: &Connection, payload_len: usize) -> bool {
+    connection.maximum_packet_size < u32::MAX || payload_len > CAN_OVERFLOW
+}
+
+/// [MQTT-3.1.2-24]
+fn is_too_large(connection: &Connection, head: &PublishHead<'_>) -> bool {
+    may_be_too_large(connection, head.payload_len)
+        && head.encoded_len(connection.version) > LARGEST_PACKET.min(connection.maximum_packet_size as usize)
 }
 
 impl Core {
@@ -274,78 +360,35 @@ impl Core {
     }
 
     #[inline]
-    fn write<O: Outlet>(
+    fn write(
         &mut self,
         index: u32,
         session: u32,
         delivery: &Delivery,
         id: Option<PacketId>,
         dup: bool,
-        out: &mut O,
+        out: &mut impl Outlet,
     ) -> Outcome {
-        if O::DECODED {
-            self.messages.share(delivery.message);
-        }
-        let connection = &mut self.connections[index];
-        let message = self.messages.get(delivery.message);
-        let payload = message.payload();
-        let mut single = [SubscriptionId::MAX];
-        let mut head = PublishHead {
-            // [MQTT-3.3.1-1] [MQTT-3.3.1-3]
-            dup,
-            qos: delivery.qos(),
-            retain: delivery.retain,
-            topic: message.topic(),
-            packet_id: id,
-            topic_alias: None,
-            message_expiry: None,
-            subscription_ids: &[],
-            forwarded: &[],
-            payload_len: payload.len(),
-        };
-        if connection.version == Version::V5 {
-            head.forwarded = message.forwarded();
-            // [MQTT-3.3.2-6]
-            head.message_expiry = message.remaining_expiry(self.now);
-            head.subscription_ids = match delivery.notes() {
-                Notes::None => &[],
-                Notes::Id(id) => {
-                    single[0] = id;
-                    &single
-                }
-                Notes::Extra(extra) => &self.extras[extra as usize].ids,
-            };
-            if let Some(aliases) = connection.aliases.as_ref().filter(|_| !O::DECODED) {
-                match aliases.outgoing.choose(head.topic) {
-                    Choice::Plain => {}
-                    Choice::Set(alias) => head.topic_alias = Some(alias),
-                    Choice::Use(alias) => {
-                        head.topic_alias = Some(alias);
-                        head.topic = "";
-                    }
-                }
-            }
-        }
-        let limited = connection.maximum_packet_size < u32::MAX || payload.len() > CAN_OVERFLOW;
-        if limited
-            && head.encoded_len(connection.version)
-                > LARGEST_PACKET.min(connection.maximum_packet_size as usize)
-        {
-            // [MQTT-3.1.2-24]
+        let topic = self.config.events.contains(EventMask::DELIVERED).then(|| self.topic_of(delivery));
+        let sending = Sending { connection: index, delivery: *delivery, id, dup };
+        if let Outcome::TooLarge = out.publish(self, &sending) {
             return Outcome::TooLarge;
-        }
-        out.publish(&head, connection.version, message);
-        if let Some(aliases) = connection.aliases.as_mut().filter(|_| !O::DECODED) {
-            aliases.outgoing.commit(message.topic());
         }
         self.metrics.packets_sent += 1;
         self.metrics.publishes_sent += 1;
-        self.emit(EventMask::DELIVERED, |core| Event::Delivered {
-            client_id: core.sessions[session].client_id.clone(),
-            topic: core.messages.get(delivery.message).topic().into(),
-            qos: delivery.qos(),
-            dup,
-        });
+        if let Some(topic) = topic {
+            self.emit(EventMask::DELIVERED, |core| Event::Delivered {
+                client_id: core.sessions[session].client_id.clone(),
+                topic,
+                qos: delivery.qos(),
+                dup,
+            });
+        }
         Outcome::Written
+    }
+
+    #[cold]
+    fn topic_of(&self, delivery: &Delivery) -> Box<str> {
+        self.messages.get(delivery.message).topic().into()
     }
 }

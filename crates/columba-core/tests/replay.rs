@@ -241,7 +241,8 @@ impl History {
                     }
                     (Form::Parcel, _) => {
                         let parcel = parcel(&publish, Bytes::from(payload.clone()));
-                        Some(Input::ReceiveParcel { now, connection, parcel })
+                        let parcels = vec![parcel; 1 + usize::from(id % 3)];
+                        Some(Input::ReceiveParcels { now, connection, parcels })
                     }
                     (_, input) => panic!("{input:?} is no PUBLISH"),
                 }
@@ -315,8 +316,10 @@ fn call(core: &mut Core, input: &Input, out: &mut Chunks) -> Output {
             let payload = bytes.slice(bytes.len() - publish.payload.len()..);
             Output::Intake(core.receive_publish(*now, *connection, &publish, &payload), 0)
         }
-        Input::ReceiveParcel { now, connection, parcel } => {
-            Output::Intake(core.receive_parcel(*now, *connection, parcel), 0)
+        Input::ReceiveParcels { now, connection, parcels } => {
+            let mut parcels = parcels.iter().cloned();
+            let intake = core.receive_parcels(*now, *connection, &mut parcels);
+            Output::Intake(intake, parcels.len())
         }
         Input::Close { now, connection, cause } => {
             core.close(*now, *connection, *cause);

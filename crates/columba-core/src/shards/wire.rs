@@ -148,7 +148,7 @@ impl Batch {
 
     fn put_message(&mut self, message: &NewMessage<'_>, stamp: Option<u64>) {
         let out = &mut self.bytes;
-        let shared = message.shared.or(message.content.map(|content| content.payload()));
+        let shared = message.shared;
         let shared = shared.filter(|bytes| bytes.len() >= SHARE_FROM);
         let bit = |on: bool, bit: u8| if on { bit } else { 0 };
         out.put_u8(
@@ -249,7 +249,7 @@ impl<'a> Frames<'a> {
         let expires = if is_set(flag::EXPIRES) { Some(Time::from_micros(self.long()?)) } else { None };
         let stamp = if is_set(flag::STAMPED) { Some(self.long()?) } else { None };
         let retain = is_set(flag::RETAIN);
-        Some((NewMessage { topic, forwarded, payload, shared, content: None, qos, retain, expires }, stamp))
+        Some((NewMessage { topic, forwarded, payload, shared, qos, retain, expires }, stamp))
     }
 
     fn text(&mut self) -> Option<&'a str> {

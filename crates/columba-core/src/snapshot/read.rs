@@ -111,7 +111,6 @@ impl<'a> Restorer<'a> {
             forwarded: content.forwarded,
             payload: content.payload,
             shared: shared.as_ref(),
-            content: None,
             qos,
             retain: flags & RETAIN > 0,
             // Its timer is set when all are known.
@@ -126,7 +125,7 @@ impl<'a> Restorer<'a> {
             if self.core.retained.get(message.topic).is_some() {
                 return Err(self.input.damaged("a second retained message of one topic"));
             }
-            self.core.retain(message.topic, id);
+            self.core.retain(id);
         }
         self.messages.push(id);
         self.deadlines.extend(expires.map(|at| Deadline { at, of: Owner::Message(id) }));

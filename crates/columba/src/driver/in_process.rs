@@ -1,8 +1,10 @@
 //! The driver's part for clients in this process: what they hand over and are given never becomes bytes of a socket.
 
+use std::collections::VecDeque;
+
 use columba_core::codec::packet::encode_ack;
 use columba_core::codec::{ReasonCode, Version};
-use columba_core::{ConnectionKey, Flow, Intake, Time};
+use columba_core::{ConnectionKey, Flow, Intake, Parcel, Time};
 
 use super::{Driver, Io, Link, Turn};
 use crate::local::{self, Outgoing};
@@ -18,15 +20,20 @@ impl Driver {
             let mut state = local.lock();
             std::mem::take(&mut state.outgoing)
         };
-        while let Some(packet) = taken.pop_front() {
-            let intake = self.receive_local(key, &packet, now);
-            if intake == Intake::Paused {
-                taken.push_front(packet);
-                break;
+        let mut intake = Intake::Open;
+        while intake == Intake::Open && !taken.is_empty() {
+            intake = self.core.receive_parcels(now, key, std::iter::from_fn(|| next_parcel(&mut taken)));
+            if intake == Intake::Open
+                && let Some(packet) = taken.front()
+            {
+                intake = self.receive_encoded(key, packet, now);
+                if intake != Intake::Paused {
+                    taken.pop_front();
+                }
             }
-            if intake == Intake::Closed {
-                taken.clear();
-            }
+        }
+        if intake == Intake::Closed {
+            taken.clear();
         }
         let paused = !taken.is_empty();
         let mut state = local.lock();
@@ -47,10 +54,10 @@ impl Driver {
         }
     }
 
-    fn receive_local(&mut self, key: ConnectionKey, packet: &Outgoing, now: Time) -> Intake {
+    fn receive_encoded(&mut self, key: ConnectionKey, packet: &Outgoing, now: Time) -> Intake {
         self.input.clear();
         match packet {
-            Outgoing::Publish(parcel) => return self.core.receive_parcel(now, key, parcel),
+            Outgoing::Publish(_) => return Intake::Open,
             Outgoing::Encoded(bytes) => self.input.extend_from_slice(bytes),
             Outgoing::Ack(packet, id) => {
                 let mut bytes = Vec::with_capacity(4);
@@ -86,5 +93,15 @@ impl Driver {
             Flow::More => return Turn::More,
         }
         Turn::Over
+    }
+}
+
+fn next_parcel(packets: &mut VecDeque<Outgoing>) -> Option<Parcel> {
+    match packets.pop_front()? {
+        Outgoing::Publish(parcel) => Some(parcel),
+        packet => {
+            packets.push_front(packet);
+            None
+        }
     }
 }
