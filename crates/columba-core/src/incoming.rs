@@ -17,29 +17,6 @@ use crate::parcel::Parcel;
 use crate::route::Admitted;
 use crate::session::Delivery;
 
-/// A PUBLISH in the form it came in.
-enum Source<'a> {
-    /// With its topic, which may have been an alias, and the buffer that the payload lies in where it may be shared.
-    Packet(&'a Publish<'a>, TopicName<'a>, Option<&'a Bytes>),
-    Parcel(Parcel),
-}
-
-impl Source<'_> {
-    const fn qos(&self) -> QoS {
-        match self {
-            Self::Packet(packet, ..) => packet.qos,
-            Self::Parcel(parcel) => parcel.qos(),
-        }
-    }
-
-    const fn packet_id(&self) -> Option<PacketId> {
-        match self {
-            Self::Packet(packet, ..) => packet.packet_id,
-            Self::Parcel(parcel) => parcel.packet_id(),
-        }
-    }
-}
-
 impl Core {
     /// One whole packet. `frame` is the buffer that `body` lies in, where payloads may be shared with it.
     pub(crate) fn frame(&mut self, index: u32, header: FixedHeader, body: &[u8], frame: Option<&Bytes>) {
@@ -65,7 +42,9 @@ impl Core {
         self.without_frame(index, |core| {
             core.metrics.publishes_received += 1;
             core.check_publish(parcel.qos(), parcel.retain())?;
-            core.accept_publish(index, Source::Parcel(parcel))
+            core.accept_publish(index, parcel.qos(), parcel.packet_id(), |core, session| {
+                core.publish_parcel(index, session, parcel)
+            })
         });
     }
 
@@ -164,9 +143,9 @@ impl Core {
         self.check_publish(publish.qos, publish.retain)?;
         let mut resolved = std::mem::take(&mut self.scratch.topic);
         let result = match self.resolve_topic(index, publish, &mut resolved) {
-            Ok(Some(topic)) => self.accept_publish(index, Source::Packet(publish, topic, buffer)),
+            Ok(Some(topic)) => self.accept_packet(index, publish, topic, buffer),
             Ok(None) => match TopicName::parse(&resolved) {
-                Ok(topic) => self.accept_publish(index, Source::Packet(publish, topic, buffer)),
+                Ok(topic) => self.accept_packet(index, publish, topic, buffer),
                 Err(_) => Err(Fault::new(ReasonCode::ProtocolError, "PUBLISH without topic")),
             },
             Err(fault) => Err(fault),
@@ -228,11 +207,30 @@ impl Core {
         }
     }
 
-    fn accept_publish(&mut self, index: u32, source: Source<'_>) -> Result<(), Fault> {
+    fn accept_packet(
+        &mut self,
+        index: u32,
+        packet: &Publish<'_>,
+        topic: TopicName<'_>,
+        buffer: Option<&Bytes>,
+    ) -> Result<(), Fault> {
+        self.accept_publish(index, packet.qos, packet.packet_id, |core, session| {
+            core.publish_packet(index, session, packet, topic, buffer)
+        })
+    }
+
+    /// Acknowledges what `publish` publishes, or does not.
+    #[inline]
+    fn accept_publish(
+        &mut self,
+        index: u32,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+        publish: impl FnOnce(&mut Self, u32) -> Result<bool, ReasonCode>,
+    ) -> Result<(), Fault> {
         let Some(session) = self.connections[index].session else {
             return Ok(());
         };
-        let (qos, packet_id) = (source.qos(), source.packet_id());
         if qos == QoS::ExactlyOnce
             && let Some(id) = packet_id
         {
@@ -249,12 +247,7 @@ impl Core {
                 return Err(Fault::new(ReasonCode::ReceiveMaximumExceeded, text));
             }
         }
-        let outcome = match source {
-            Source::Packet(packet, topic, buffer) => {
-                self.publish_packet(index, session, packet, topic, buffer)
-            }
-            Source::Parcel(parcel) => self.publish_parcel(index, session, parcel),
-        };
+        let outcome = publish(self, session);
         self.stall(index);
         let reason = match outcome {
             Ok(true) => ReasonCode::Success,

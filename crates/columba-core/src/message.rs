@@ -98,6 +98,31 @@ impl<'a> NewMessage<'a> {
     }
 }
 
+/// What of a message does not depend on the form it is kept in.
+#[derive(Clone, Copy)]
+struct Head {
+    qos: QoS,
+    retain: bool,
+    expires: Option<Time>,
+    topic_len: u16,
+    properties_len: u32,
+    size: u32,
+}
+
+impl Head {
+    #[inline]
+    fn of(new: &NewMessage<'_>) -> Self {
+        Self {
+            qos: new.qos,
+            retain: new.retain,
+            expires: new.expires,
+            topic_len: new.topic.as_str().len() as u16,
+            properties_len: new.forwarded.len() as u32,
+            size: new.size() as u32,
+        }
+    }
+}
+
 impl Messages {
     /// Size of all messages.
     pub(crate) const fn bytes(&self) -> usize {
@@ -122,23 +147,8 @@ impl Messages {
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
         let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
         let inline = if shared.is_some() { &[][..] } else { new.payload };
-        self.insert(
-            Message {
-                references: 1,
-                pins: 0,
-                qos: new.qos,
-                retain: new.retain,
-                retained: false,
-                expired: false,
-                topic_len: new.topic.as_str().len() as u16,
-                properties_len: new.forwarded.len() as u32,
-                size: new.size() as u32,
-                body: Body::pack(new.topic, new.forwarded, inline),
-                rare: shared.map(|shared| Box::new(Rare { shared: Some(shared), ..Rare::default() })),
-            },
-            new.expires,
-            timers,
-        )
+        let rare = shared.map(|shared| Box::new(Rare { shared: Some(shared), ..Rare::default() }));
+        self.insert(Head::of(new), Body::pack(new.topic, new.forwarded, inline), rare, timers)
     }
 
     /// The same for one whose content is shared as it is.
@@ -152,31 +162,30 @@ impl Messages {
         timers: &mut Timers,
     ) -> MessageId {
         let new = NewMessage::of_content(&content, qos, retain, expires);
-        let (topic_len, properties_len, size) = (new.topic.as_str().len(), new.forwarded.len(), new.size());
-        self.insert(
-            Message {
-                references: 1,
-                pins: 0,
-                qos,
-                retain,
-                retained: false,
-                expired: false,
-                topic_len: topic_len as u16,
-                properties_len: properties_len as u32,
-                size: size as u32,
-                body: Body::Shared(content),
-                rare: None,
-            },
-            expires,
-            timers,
-        )
+        let head = Head::of(&new);
+        self.insert(head, Body::Shared(content), None, timers)
     }
 
+    /// The entry is written where it stays: it is too large to be moved for every message.
     #[inline]
-    fn insert(&mut self, message: Message, expires: Option<Time>, timers: &mut Timers) -> MessageId {
-        self.bytes += message.size();
-        let id = self.store.insert(message) as MessageId;
-        if let Some(at) = expires {
+    fn insert(&mut self, head: Head, body: Body, rare: Option<Box<Rare>>, timers: &mut Timers) -> MessageId {
+        self.bytes += head.size as usize;
+        let entry = self.store.vacant_entry();
+        let id = entry.key() as MessageId;
+        entry.insert(Message {
+            references: 1,
+            pins: 0,
+            qos: head.qos,
+            retain: head.retain,
+            retained: false,
+            expired: false,
+            topic_len: head.topic_len,
+            properties_len: head.properties_len,
+            size: head.size,
+            body,
+            rare,
+        });
+        if let Some(at) = head.expires {
             self.set_expiry(id, at, timers);
         }
         id
