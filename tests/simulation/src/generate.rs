@@ -53,7 +53,8 @@ struct Generator {
 pub fn generate(seed: u64) -> Script {
     let mut rng = Rng::new(seed ^ 0x0C01_0BBA);
     let clients = 2 + rng.below(4) as usize;
-    let setup = setup(&mut rng, clients);
+    let mut setup = setup(&mut rng, clients);
+    setup.shards = shards(seed);
     let theme = theme(&mut rng);
     let steps = rng.pick(&[15, 30, 30, 60, 60, 120]);
     let mut generator =
@@ -67,6 +68,8 @@ fn setup(rng: &mut Rng, clients: usize) -> Setup {
     Setup {
         versions: (0..clients).map(|_| only.unwrap_or_else(|| rng.pick(&VERSIONS))).collect(),
         latency: rng.pick(&[(0, 0), (0, 0), (0, 20), (5, 500), (0, 2000)]),
+        shards: 1,
+        shard_latency: (0, 0),
         inflight: rng.pick(&[1, 2, 5, 1024, 1024]),
         aliases_out: rng.pick(&[0, 1, 2, 64]),
         transmit_budget: rng.pick(&[1, 100, 65_536]),
@@ -74,6 +77,11 @@ fn setup(rng: &mut Rng, clients: usize) -> Setup {
         drop_oldest: rng.one_in(2),
         queue_qos0_offline: rng.one_in(4),
     }
+}
+
+/// One half of the workloads is for a broker of several shards, and would be the same without them.
+fn shards(seed: u64) -> usize {
+    Rng::new(seed ^ 0x5A4D_0517).pick(&[1, 1, 2, 3])
 }
 
 fn theme(rng: &mut Rng) -> Theme {

@@ -100,6 +100,9 @@ impl Player {
             options.seed = script.seed;
             options.latency = (Duration::from_millis(from.into()), Duration::from_millis(to.into()));
             options.transcript = transcript;
+            let (from, to) = setup.shard_latency;
+            options.shards = setup.shards;
+            options.shard_latency = (Duration::from_micros(from.into()), Duration::from_micros(to.into()));
             let config = &mut options.config;
             config.queue_qos0_offline = setup.queue_qos0_offline;
             config.full_queue = if setup.drop_oldest { FullQueue::DropOldest } else { FullQueue::DropNewest };
