@@ -225,6 +225,10 @@ impl Player {
                 again |= agent.read(|| self.world.advance(Duration::from_micros(1)));
             }
             busy |= again | self.look()?;
+            if !again && self.world.settle_shards() {
+                again = true;
+                busy |= self.look()?;
+            }
             if !again {
                 self.oracle.settled(&self.stalled)?;
                 return Ok(busy);

@@ -135,6 +135,11 @@ impl World {
         self.state.borrow_mut().skip(duration);
     }
 
+    /// Lets time pass until nothing is under way between shards. False if nothing is.
+    pub fn settle_shards(&self) -> bool {
+        self.state.borrow_mut().settle_shards()
+    }
+
     /// Time since the world began.
     pub fn now(&self) -> Duration {
         self.state.borrow().elapsed()

@@ -205,6 +205,15 @@ impl State {
         self.now = self.now + duration;
     }
 
+    pub(super) fn settle_shards(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(at) = self.brokers.iter().filter_map(|broker| broker.shards.next_mail()).min() {
+            busy = true;
+            self.advance(at - self.now);
+        }
+        busy
+    }
+
     pub(super) fn until_next(&self) -> Option<Duration> {
         self.next_due().map(|at| at - self.now)
     }
