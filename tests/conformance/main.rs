@@ -151,6 +151,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Shards of a simulated broker that has several.
+const SHARDS: usize = 3;
+
 impl Options {
     /// `None` if help is wanted.
     fn read() -> Result<Option<Self>, lexopt::Error> {
@@ -177,7 +180,7 @@ fn against_columba(options: &Options) -> Result<bool, String> {
     let manifests = manifest::load()?;
     let code = manifest::code().map_err(|error| format!("the code cannot be read: {error}"))?;
     let begin = Instant::now();
-    let mut venues = vec![Venue::Simulated];
+    let mut venues = vec![Venue::Simulated(1), Venue::Simulated(SHARDS)];
     if !options.is_only_simulated {
         for protocol in [Protocol::Tcp, Protocol::WebSocket] {
             let site = Site::new(protocol).map_err(|error| format!("no threads for brokers: {error}"))?;

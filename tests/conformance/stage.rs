@@ -84,6 +84,8 @@ pub(crate) struct Stage {
 
 pub(crate) enum Place {
     Simulated(World),
+    /// Of several shards.
+    Sharded(World),
     Own(Own),
     Foreign(Foreign),
 }
@@ -92,17 +94,18 @@ pub(crate) enum Place {
 pub(crate) struct NotRun(pub(crate) String);
 
 impl Place {
-    pub(crate) fn simulated(group: &Group) -> Self {
-        let world = World::with(|config| {
+    pub(crate) fn simulated(group: &Group, shards: usize) -> Self {
+        let world = World::with_options(|options| {
+            options.shards = shards;
             if let Some(adjust) = group.config {
-                adjust(config);
+                adjust(&mut options.config);
             }
-            config.authenticate |= group.authenticate.is_some();
+            options.config.authenticate |= group.authenticate.is_some();
         });
         if let Some(judge) = group.authenticate {
             world.authenticate(judge);
         }
-        Self::Simulated(world)
+        if shards == 1 { Self::Simulated(world) } else { Self::Sharded(world) }
     }
 }
 
@@ -115,12 +118,17 @@ impl Stage {
         self.version == V5
     }
 
+    /// Whether the broker is several shards that hear late of each other's queues.
+    pub(crate) fn has_shards(&self) -> bool {
+        matches!(self.place, Place::Sharded(_))
+    }
+
     /// The client id that a test's `name` stands for here: at most 23 letters and digits if `name` is at most 16. A broker
     /// that outlives the test gets one that no other test has. [`connect`](Self::connect) and
     /// [`try_connect`](Self::try_connect) use it.
     pub(crate) fn id(&self, name: &str) -> String {
         match &self.place {
-            Place::Simulated(_) | Place::Own(_) => name.to_owned(),
+            Place::Simulated(_) | Place::Sharded(_) | Place::Own(_) => name.to_owned(),
             Place::Foreign(broker) => broker.id(name),
         }
     }
@@ -132,7 +140,7 @@ impl Stage {
 
     pub(crate) fn open_as(&self, version: Version, name: &str) -> Client {
         match &self.place {
-            Place::Simulated(world) => world.open(name, version),
+            Place::Simulated(world) | Place::Sharded(world) => world.open(name, version),
             Place::Own(broker) => broker.open(name, version),
             Place::Foreign(broker) => broker.open(name, version),
         }
@@ -176,7 +184,7 @@ impl Stage {
     pub(crate) fn advance(&self, seconds: u64) {
         let duration = Duration::from_secs(seconds);
         match &self.place {
-            Place::Simulated(world) => world.advance(duration),
+            Place::Simulated(world) | Place::Sharded(world) => world.advance(duration),
             Place::Own(broker) => broker.advance(duration),
             Place::Foreign(broker) => broker.wait(duration),
         }
@@ -185,7 +193,7 @@ impl Stage {
     /// Where the broker takes WebSocket connections; `None` is Columba where it takes none.
     pub(crate) fn websocket(&self) -> Option<&str> {
         match &self.place {
-            Place::Simulated(_) => None,
+            Place::Simulated(_) | Place::Sharded(_) => None,
             Place::Own(broker) => broker.reach().websocket(),
             Place::Foreign(broker) => broker.reach().websocket().or_else(|| not_run("needs a WebSocket")),
         }
@@ -194,7 +202,7 @@ impl Stage {
     /// What was said so far.
     pub(crate) fn conversation(&self) -> String {
         match &self.place {
-            Place::Simulated(world) => world.transcript().tail(),
+            Place::Simulated(world) | Place::Sharded(world) => world.transcript().tail(),
             Place::Own(broker) => broker.conversation(),
             Place::Foreign(broker) => broker.conversation(),
         }

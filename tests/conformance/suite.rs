@@ -30,7 +30,8 @@ pub(crate) enum Outcome {
 
 /// Where all tests are run.
 pub(crate) enum Venue {
-    Simulated,
+    /// With so many shards.
+    Simulated(usize),
     Own(Site),
     Foreign(Rc<Home>),
 }
@@ -38,7 +39,8 @@ pub(crate) enum Venue {
 impl Venue {
     fn name(&self) -> &'static str {
         match self {
-            Self::Simulated => "simulated",
+            Self::Simulated(1) => "simulated",
+            Self::Simulated(_) => "simulated shards",
             Self::Own(site) => site.name(),
             Self::Foreign(_) => "foreign",
         }
@@ -68,7 +70,7 @@ pub(crate) fn run_all(modules: &[&[Group]], venue: &Venue, filters: &[String]) -
 
 fn run(group: &Group, test: &Test, version: Version, venue: &Venue) -> Outcome {
     let place = match venue {
-        Venue::Simulated => Place::simulated(group),
+        Venue::Simulated(shards) => Place::simulated(group, *shards),
         Venue::Own(site) => Place::Own(Own::new(site, group)),
         Venue::Foreign(_) if group.needs_settings() => {
             return Outcome::NotRun("needs settings of the broker".to_owned());

@@ -36,7 +36,12 @@ impl Broker {
 
     /// Starts it with a listener for each of these.
     pub fn start_on(transports: &[Transport]) -> Self {
-        if Self::is_columba() { start::columba(transports) } else { start::mosquitto(transports) }
+        if Self::is_columba() { start::columba(transports, None) } else { start::mosquitto(transports) }
+    }
+
+    /// Starts `columba`, whatever else is under test, with several shards.
+    pub fn start_shards(count: usize) -> Self {
+        start::columba(&[Transport::Tcp, Transport::WebSocket], Some(count))
     }
 
     /// Runs `columba` with just these arguments and waits for the end it is expected to meet.

@@ -17,11 +17,16 @@ use crate::{Broker, DEADLINE, Process, Transport, wait_until};
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
-pub(crate) fn columba(transports: &[Transport]) -> Broker {
+/// With as many shards as `COLUMBA_TEST_SHARDS` says, unless the test itself needs some.
+pub(crate) fn columba(transports: &[Transport], shards: Option<usize>) -> Broker {
     let scratch = Scratch::new();
     let mut command = Command::new(columba_program());
     // Tests that read `$SYS` do not want to wait.
     command.arg("--config").arg(scratch.write("columba.toml", "sys_interval = 1\n"));
+    let shards = shards.map(|count| count.to_string()).or_else(|| env::var("COLUMBA_TEST_SHARDS").ok());
+    if let Some(shards) = shards {
+        command.args(["--shards", &shards]);
+    }
     for transport in transports {
         command.arg(format!("--{}", transport.name()));
         if *transport == Transport::Unix {

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use columba_core::codec::PacketType::PubAck;
-use columba_core::codec::{Packet, ReasonCode, RetainHandling, SubscriptionOptions};
-use columba_core::{Chunks, Config, Input, Output, Peer, Seed, Time};
+use columba_core::codec::{Packet, ReasonCode, RetainHandling, SubscriptionOptions, Will};
+use columba_core::{Chunks, Config, Input, Output, Peer, Seed, Time, Verdict};
 use proptest::prelude::*;
 
-use crate::world::{ALL, Client, V5, World, level, persistent};
+use crate::world::{ALL, Client, V5, World, level, persistent, will};
 
 fn connect(world: &World, shard: usize, name: &str) -> Client {
     world.connect(&world.id_in(shard, name), V5, persistent)
@@ -171,6 +172,36 @@ fn a_message_for_a_member_that_has_gone_goes_on() {
     assert_eq!(here.messages().len(), 2);
     there.take("UNSUBACK #2 00");
     there.expect_nothing();
+}
+
+/// It comes from a shard whose last member has just gone, and is not sent back there.
+#[test]
+fn the_will_of_the_last_member_here_goes_to_one_who_is_away() {
+    let world = World::sharded(2, |_| ());
+    let away = connect(&world, 0, "a");
+    away.subscribe("$share/g/t", 1);
+    let last = world.connect(&world.id_in(1, "l"), V5, |connect| {
+        connect.will = Some(Will { qos: level(1), ..will("t", "x") });
+    });
+    last.subscribe("$share/g/t", 1);
+    away.drop_link();
+    last.drop_link();
+    assert_eq!(connect(&world, 0, "a").messages(), ["t=x"]);
+}
+
+/// Nothing but AUTH may come before CONNACK [MQTT-3.1.2-30], and a SUBSCRIBE is not put aside until then.
+#[test]
+fn a_subscribe_before_connack_ends_the_connection() {
+    let world = World::sharded(2, |config| config.authenticate = true);
+    let client = world.try_connect(&world.id_in(0, "c"), V5, |connect| {
+        connect.properties.authentication_method = Some("m");
+    });
+    let (ticket, _) = world.question();
+    world.answer(ticket, Verdict::Continue { data: Bytes::from_static(b"more") });
+    assert!(client.next().text.starts_with("AUTH 18"));
+    client.start_subscribe(&[("t", SubscriptionOptions::default())], None);
+    client.take("CONNACK 82");
+    assert!(!client.is_open());
 }
 
 /// A publisher that sends more than another shard takes has to wait; nobody else has.

@@ -574,6 +574,7 @@ impl Driver {
     fn is_settled(&self) -> bool {
         self.verdicts.is_empty()
             && self.shared.is_idle()
+            && self.post.is_idle()
             && self.next_deadline() == self.deadline
             && self.ready.rests()
     }
@@ -599,7 +600,9 @@ impl Driver {
         let Some(ending) = &self.ending else {
             return false;
         };
-        self.links.iter().all(Option::is_none) || ending.until <= self.now()
+        // Whoever asks something meanwhile is answered by all shards, so all end together.
+        (self.links.iter().all(Option::is_none) && self.post.is_last_to_finish())
+            || ending.until <= self.now()
     }
 }
 

@@ -78,10 +78,23 @@ impl Post {
         busy
     }
 
+    /// Whether nothing waits to be taken. One wake may stand for several batches.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shards[self.own].mailboxes.iter().all(Mailbox::is_empty)
+    }
+
     /// Hands a connection to another shard.
     pub(crate) fn hand_over(&self, to: usize, connection: Command) {
         // If that shard is gone, so is the broker, and the connection with it.
         let _ = self.shards[to].ask(connection);
+    }
+
+    /// This shard has nothing left to do in a shutdown; whether all have nothing left.
+    pub(crate) fn is_last_to_finish(&self) -> bool {
+        if !self.shards[self.own].is_finished.swap(true, Ordering::SeqCst) {
+            self.wake_others();
+        }
+        self.shards.iter().all(|shard| shard.is_finished.load(Ordering::SeqCst) || shard.is_gone())
     }
 
     /// Whether another driver has ended: then there is no broker any more.
@@ -107,8 +120,12 @@ impl Mailbox {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_empty(&self) -> bool {
+        self.size.load(Ordering::SeqCst) == 0
+    }
+
     fn take(&self) -> Option<Batch> {
-        if self.size.load(Ordering::SeqCst) == 0 {
+        if self.is_empty() {
             return None;
         }
         let batch = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;

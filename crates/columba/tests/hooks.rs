@@ -270,7 +270,10 @@ fn enhanced_authentication_goes_back_and_forth() {
         assert_eq!(frame.conn_ack().properties.authentication_method, Some("RIDDLE"));
         assert_eq!(frame.conn_ack().properties.authentication_data, Some(&b"pass"[..]));
         wire.subscribe("t", QoS::AtMostOnce).await;
-        assert_eq!(*seen.lock().unwrap(), [Some("oedipus".to_owned())]);
+        let mut names = seen.lock().unwrap().clone();
+        // Several shards ask more than once.
+        names.dedup();
+        assert_eq!(names, [Some("oedipus".to_owned())]);
 
         // Again, later; everything else goes on meanwhile.
         wire.send(&auth(ReasonCode::ReAuthenticate, b"")).await;

@@ -12,3 +12,6 @@ mod timers;
 mod transports;
 mod watching;
 mod world;
+
+/// What brokers here consist of, unless a test says otherwise.
+const SHARDS: usize = 1;

@@ -26,6 +26,11 @@ async fn publish_numbers(publisher: &Client, qos: QoS, numbers: std::ops::Range<
     }
 }
 
+/// What the client has published is in every shard: they tell it so before a subscription is answered.
+async fn all_has_come(client: &Client) {
+    client.subscribe("nothing", QoS::AtMostOnce).await.expect("the client is online");
+}
+
 #[test]
 fn a_client_that_does_not_read_holds_nobody_up() {
     for (qos, messages) in
@@ -72,6 +77,7 @@ fn what_is_beyond_the_limits_is_dropped_and_counted() {
         let slow = connect(&broker, "slow").await;
         slow.subscribe("n", QoS::AtLeastOnce).await.unwrap();
         publish_numbers(&publisher, QoS::AtLeastOnce, 0..MESSAGES).await;
+        all_has_come(&publisher).await;
         let metrics = broker.metrics().await.unwrap();
         assert_eq!(metrics.stored, queue, "memory is bounded");
         let dropped = metrics.dropped_queue_full as usize;
@@ -102,6 +108,7 @@ fn large_messages_are_bounded_by_their_size() {
         for _ in 0..100 {
             publisher.send(Publish::new("big", payload.clone()).qos(QoS::AtLeastOnce)).await.unwrap();
         }
+        all_has_come(&publisher).await;
         let metrics = broker.metrics().await.unwrap();
         let kept = 100 - metrics.dropped_queue_full as usize;
         assert!(metrics.stored_bytes <= 8 << 20, "{}", metrics.stored_bytes);

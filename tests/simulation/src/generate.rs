@@ -53,12 +53,13 @@ struct Generator {
 pub fn generate(seed: u64) -> Script {
     let mut rng = Rng::new(seed ^ 0x0C01_0BBA);
     let clients = 2 + rng.below(4) as usize;
-    let setup = setup(&mut rng, clients);
+    let mut setup = setup(&mut rng, clients);
     let theme = theme(&mut rng);
     let steps = rng.pick(&[15, 30, 30, 60, 60, 120]);
     let mut generator =
         Generator { rng, versions: setup.versions.clone(), theme, message: 0, subscriptions: 0 };
     let ops = generator.ops(steps, &setup);
+    (setup.shards, setup.shard_latency) = shards(seed, &setup, &ops);
     Script { seed, setup, ops }
 }
 
@@ -67,6 +68,8 @@ fn setup(rng: &mut Rng, clients: usize) -> Setup {
     Setup {
         versions: (0..clients).map(|_| only.unwrap_or_else(|| rng.pick(&VERSIONS))).collect(),
         latency: rng.pick(&[(0, 0), (0, 0), (0, 20), (5, 500), (0, 2000)]),
+        shards: 1,
+        shard_latency: (0, 0),
         inflight: rng.pick(&[1, 2, 5, 1024, 1024]),
         aliases_out: rng.pick(&[0, 1, 2, 64]),
         transmit_budget: rng.pick(&[1, 100, 65_536]),
@@ -74,6 +77,16 @@ fn setup(rng: &mut Rng, clients: usize) -> Setup {
         drop_oldest: rng.one_in(2),
         queue_qos0_offline: rng.one_in(4),
     }
+}
+
+/// One half of the workloads is for a broker of several shards, and would be the same without them.
+fn shards(seed: u64, setup: &Setup, ops: &[Op]) -> (usize, (u32, u32)) {
+    let mut rng = Rng::new(seed ^ 0x5A4D_0517);
+    let (shards, latency) = (rng.pick(&[1, 1, 2, 3]), rng.pick(&[(0, 0), (0, 10), (0, 5000)]));
+    // Where shards hear late from each other, a SUBSCRIBE takes effect later than it comes, and the model knows nothing of
+    // that: nothing else may come meanwhile.
+    let delays = ops.iter().any(|op| matches!(op, Op::Fault { what: Fault::Delay(_), .. }));
+    (shards, if setup.latency == (0, 0) && !delays { latency } else { (0, 0) })
 }
 
 fn theme(rng: &mut Rng) -> Theme {

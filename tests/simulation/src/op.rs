@@ -24,6 +24,10 @@ pub(crate) struct Setup {
     pub(crate) versions: Vec<Version>,
     /// Milliseconds, from and to, that everything is under way.
     pub(crate) latency: (u32, u32),
+    /// Shards the broker has.
+    pub(crate) shards: usize,
+    /// Microseconds, from and to, that what they have for each other is under way.
+    pub(crate) shard_latency: (u32, u32),
     /// The broker's limit of unacknowledged messages to one client.
     pub(crate) inflight: u16,
     /// The broker's limit of aliases towards a client.

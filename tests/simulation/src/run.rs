@@ -100,6 +100,9 @@ impl Player {
             options.seed = script.seed;
             options.latency = (Duration::from_millis(from.into()), Duration::from_millis(to.into()));
             options.transcript = transcript;
+            let (from, to) = setup.shard_latency;
+            options.shards = setup.shards;
+            options.shard_latency = (Duration::from_micros(from.into()), Duration::from_micros(to.into()));
             let config = &mut options.config;
             config.queue_qos0_offline = setup.queue_qos0_offline;
             config.full_queue = if setup.drop_oldest { FullQueue::DropOldest } else { FullQueue::DropNewest };
@@ -222,6 +225,10 @@ impl Player {
                 again |= agent.read(|| self.world.advance(Duration::from_micros(1)));
             }
             busy |= again | self.look()?;
+            if !again && self.world.settle_shards() {
+                again = true;
+                busy |= self.look()?;
+            }
             if !again {
                 self.oracle.settled(&self.stalled)?;
                 return Ok(busy);

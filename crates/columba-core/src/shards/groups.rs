@@ -132,10 +132,17 @@ impl Core {
 
     /// Sends a message to another shard that has members; false if there is none, or it has been passed on enough.
     pub(crate) fn pass_on(&mut self, group: GroupKey, hops: u8, message: &NewMessage<'_>, who: Who) -> bool {
+        // Whoever gets it is not to send it back for a member that has just left.
+        self.tell_weights();
         let Some(shards) = &mut self.shards else {
             return false;
         };
-        if usize::from(hops) >= shards.siblings.len() {
+        // Where nobody is any more it goes on for longer than in search of somebody who is better.
+        let limit = match who {
+            Who::Ready => shards.siblings.len(),
+            Who::Anybody => 2 * shards.siblings.len(),
+        };
+        if usize::from(hops) >= limit {
             return false;
         }
         let Some(number) = shards.groups.get_mut(&group).and_then(|group| group.another(who)) else {

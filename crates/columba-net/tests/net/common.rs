@@ -24,6 +24,8 @@ pub(crate) const PUBLISH: &[u8] = b"\x30\x08\x00\x01thello";
 enum Home {
     Tokio,
     Reactor,
+    /// Shards, so that connections move from one to another.
+    Reactors,
 }
 
 thread_local! {
@@ -31,9 +33,10 @@ thread_local! {
     static BROKERS: RefCell<Vec<Broker>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs a test twice, up to the deadline: with brokers on the test's own runtime, and with brokers on reactors.
+/// Runs a test three times, up to the deadline: with brokers on the test's own runtime, on reactors, and on several reactors
+/// each.
 pub(crate) fn run(test: impl AsyncFn()) {
-    for home in [Home::Tokio, Home::Reactor] {
+    for home in [Home::Tokio, Home::Reactor, Home::Reactors] {
         HOME.set(home);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let outcome = runtime.block_on(async {
@@ -52,6 +55,13 @@ pub(crate) fn start(builder: BrokerBuilder) -> Broker {
     let broker = match HOME.get() {
         Home::Tokio => columba::tokio::start(builder),
         Home::Reactor => reactor::start(builder).unwrap(),
+        Home::Reactors => {
+            let (broker, drivers) = builder.timers(reactor::Timer::new).build_shards(3);
+            for driver in drivers {
+                reactor::spawn(driver).unwrap();
+            }
+            broker
+        }
     };
     BROKERS.with_borrow_mut(|brokers| brokers.push(broker.clone()));
     broker

@@ -15,6 +15,8 @@ use crate::transcript::Direction;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) broker: usize,
+    /// Where in the broker the connection is.
+    pub(super) shard: usize,
     pub(super) key: ConnectionKey,
     pub(super) line: Line,
     /// The broker has the connection.
@@ -34,10 +36,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(broker: usize, key: ConnectionKey, line: Line) -> Self {
+    pub(super) fn new(broker: usize, shard: usize, key: ConnectionKey, line: Line) -> Self {
         let promises = Promises::new(line.version());
         Self {
             broker,
+            shard,
             key,
             line,
             broker_open: true,

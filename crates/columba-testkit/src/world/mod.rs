@@ -3,6 +3,7 @@
 
 mod edge;
 mod link;
+mod shards;
 mod state;
 
 use std::cell::RefCell;
@@ -67,6 +68,11 @@ pub struct WorldOptions {
     /// How long what is sent is under way, from and to; each portion draws its own, and what is sent on one link arrives in
     /// order. Default nothing: everything arrives at once.
     pub latency: (Duration, Duration),
+    /// Shards of the first broker, 1 to [`MAX_SHARDS`](columba_core::MAX_SHARDS): what clients see is the same. Default 1.
+    pub shards: usize,
+    /// How long what one shard has for another is under way, from and to; meanwhile more collects, and follows when that
+    /// has come. Default nothing.
+    pub shard_latency: (Duration, Duration),
     /// Whether to record what happens. Default true; off, a long simulation is faster and no failure shows anything.
     pub transcript: bool,
 }
@@ -77,6 +83,8 @@ impl Default for WorldOptions {
             config: Config::default(),
             seed: 1,
             latency: (Duration::ZERO, Duration::ZERO),
+            shards: 1,
+            shard_latency: (Duration::ZERO, Duration::ZERO),
             transcript: true,
         }
     }
@@ -94,18 +102,21 @@ impl World {
     }
 
     /// A world with other options.
+    ///
+    /// # Panics
+    /// If the number of shards is out of range.
     pub fn with_options(adjust: impl FnOnce(&mut WorldOptions)) -> Self {
         let mut options = WorldOptions::default();
         adjust(&mut options);
         let config = options.config.clone();
         let state = Rc::new(RefCell::new(State::new(&options)));
-        let broker = state.borrow_mut().start_broker(config);
+        let broker = state.borrow_mut().start_broker(config, options.shards);
         Self { first: SimulatedBroker { state, broker } }
     }
 
     /// Starts another broker.
     pub fn start_broker(&self, config: Config) -> SimulatedBroker {
-        let broker = self.state.borrow_mut().start_broker(config);
+        let broker = self.state.borrow_mut().start_broker(config, 1);
         SimulatedBroker { state: self.state.clone(), broker }
     }
 
@@ -122,6 +133,11 @@ impl World {
     /// Lets time pass, and no broker is woken before somebody sends something.
     pub fn advance_asleep(&self, duration: Duration) {
         self.state.borrow_mut().skip(duration);
+    }
+
+    /// Lets time pass until nothing is under way between shards. False if nothing is.
+    pub fn settle_shards(&self) -> bool {
+        self.state.borrow_mut().settle_shards()
     }
 
     /// Time since the world began.
@@ -310,45 +326,41 @@ impl SimulatedBroker {
 
     /// Lets `authorize` decide who may do what.
     pub fn authorize(&self, authorize: impl Authorize + 'static) {
-        self.state.borrow_mut().brokers[self.broker].core.set_authorize(Box::new(authorize));
+        self.state.borrow_mut().brokers[self.broker].shards.set_authorize(authorize);
     }
 
-    /// Calls the broker as its owner would, or looks at it.
+    /// Calls the broker as its owner would, or looks at it; of one with several shards the first.
     pub fn core<T>(&self, call: impl FnOnce(&mut Core, Time) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let now = state.now;
-        let result = call(&mut state.brokers[self.broker].core, now);
+        let result = call(state.brokers[self.broker].shards.core(0), now);
         state.pump();
         result
     }
 
     /// Counters and gauges.
     pub fn metrics(&self) -> Metrics {
-        self.state.borrow().brokers[self.broker].core.metrics()
+        self.state.borrow().brokers[self.broker].shards.metrics()
     }
 
     /// The session of this client.
     pub fn session(&self, client_id: &str) -> Option<ClientInfo> {
-        self.state.borrow().brokers[self.broker].core.client(client_id)
+        self.state.borrow().brokers[self.broker].shards.home_of(client_id).client(client_id)
     }
 
     /// The subscriptions of this client.
     pub fn subscriptions(&self, client_id: &str) -> Vec<SubscriptionInfo> {
-        self.state.borrow().brokers[self.broker].core.subscriptions(client_id)
+        self.state.borrow().brokers[self.broker].shards.home_of(client_id).subscriptions(client_id)
     }
 
     /// Topic and payload of the retained messages that match, in order of topics.
     ///
     /// # Panics
-    /// If `filter` is none.
+    /// If `filter` is none, or shards differ.
+    #[track_caller]
     pub fn retained(&self, filter: &str) -> Vec<(String, Vec<u8>)> {
         let filter = TopicFilter::parse(filter).expect("a topic filter");
-        let mut found = Vec::new();
-        let state = self.state.borrow();
-        let core = &state.brokers[self.broker].core;
-        core.retained(Some(filter), |topic, payload| found.push((topic.to_owned(), payload.to_vec())));
-        found.sort();
-        found
+        self.state.borrow().retained(self.broker, Some(filter))
     }
 
     /// The events since the last call, questions that are not answered included.
@@ -357,7 +369,7 @@ impl SimulatedBroker {
     }
 
     /// Takes the oldest question of the broker about who may come in. There is one where
-    /// [`Config::authenticate`] is on.
+    /// [`Config::authenticate`] is on. A broker with several shards is answered by [`authenticate`](Self::authenticate).
     pub fn question(&self) -> Option<(Ticket, AuthRequest)> {
         self.state.borrow_mut().brokers[self.broker].question()
     }
@@ -369,7 +381,13 @@ impl SimulatedBroker {
 
     /// Ends a client's connection with this reason. False if it has none.
     pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
-        self.core(|core, now| core.disconnect(now, client_id, reason))
+        let mut state = self.state.borrow_mut();
+        let now = state.now;
+        let shards = &mut state.brokers[self.broker].shards;
+        let home = shards.number_of(client_id);
+        let was_there = shards.core(home).disconnect(now, client_id, reason);
+        state.pump();
+        was_there
     }
 
     /// The broker dies and starts again at once, with the same settings and nothing in memory. All its connections are

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use columba_codec::{Connect, FixedHeader, Packet, Publish, TopicName, Version};
+use columba_codec::{Connect, FixedHeader, Packet, Publish, TopicFilter, TopicName, Version};
 use columba_core::{
-    Action, AuthRequest, Chunks, CloseCause, Config, ConnectionKey, Core, Event, Flow, Peer, Ticket, Time,
+    Action, AuthRequest, Chunks, CloseCause, Config, ConnectionKey, Event, Flow, Intake, Peer, Ticket, Time,
     Verdict,
 };
 
 use super::edge::{Edge, EdgeEvent};
 use super::link::Link;
+use super::shards::Shards;
 use super::{WorldOptions, seed_of};
 use crate::expect::{Condition, View};
 use crate::line::{Cargo, Line};
@@ -33,6 +34,8 @@ pub(super) struct State {
     seed: u64,
     rng: Rng,
     latency: (Duration, Duration),
+    /// The same between shards.
+    shard_latency: (Duration, Duration),
     output: Chunks,
     /// What passes the brokers' ends of links, if somebody wants to know.
     pub(super) edges: Option<Vec<EdgeEvent>>,
@@ -41,13 +44,11 @@ pub(super) struct State {
 type Authenticate = Box<dyn Fn(&AuthRequest) -> Verdict>;
 
 pub(super) struct Broker {
-    pub(super) core: Core,
+    pub(super) shards: Shards,
     pub(super) events: VecDeque<Event>,
     /// Answers the broker's questions; without one they are kept among the events.
     pub(super) authenticate: Option<Authenticate>,
     config: Config,
-    /// Links by the number of their connection.
-    links: Vec<usize>,
 }
 
 impl State {
@@ -65,16 +66,16 @@ impl State {
             seed: options.seed,
             rng: Rng::new(options.seed),
             latency: options.latency,
+            shard_latency: options.shard_latency,
             output: Chunks::new(),
             edges: None,
         }
     }
 
-    pub(super) fn start_broker(&mut self, config: Config) -> usize {
+    pub(super) fn start_broker(&mut self, config: Config, shards: usize) -> usize {
         let number = self.brokers.len();
-        let core = Core::new(config.clone(), seed_of(self.seed, number));
-        let (events, links) = (VecDeque::new(), Vec::new());
-        self.brokers.push(Broker { core, events, authenticate: None, config, links });
+        let shards = Shards::new(shards, &config, seed_of(self.seed, number));
+        self.brokers.push(Broker { shards, events: VecDeque::new(), authenticate: None, config });
         number
     }
 
@@ -89,17 +90,14 @@ impl State {
     // Connections.
 
     pub(super) fn open(&mut self, broker: usize, name: &str, version: Version, peer: Peer) -> usize {
-        let key = self.brokers[broker].core.open(self.now, peer);
         let link = self.links.len();
+        let shards = &mut self.brokers[broker].shards;
+        let shard = link % shards.count();
+        let key = shards.open(shard, self.now, peer, link);
         let line = Line::new(&self.net, name, version);
         line.note(self.elapsed(), Direction::ToBroker, "opened");
-        self.links.push(Link::new(broker, key, line));
+        self.links.push(Link::new(broker, shard, key, line));
         self.active.push(link);
-        let by_key = &mut self.brokers[broker].links;
-        if by_key.len() <= key.index() {
-            by_key.resize(key.index() + 1, usize::MAX);
-        }
-        by_key[key.index()] = link;
         self.pump();
         link
     }
@@ -180,9 +178,8 @@ impl State {
         }
         let seed = seed_of(self.rng.next(), broker);
         let broker = &mut self.brokers[broker];
-        broker.core = Core::new(broker.config.clone(), seed);
+        broker.shards = Shards::new(broker.shards.count(), &broker.config, seed);
         broker.events.clear();
-        broker.links.clear();
         self.pump();
     }
 
@@ -208,22 +205,32 @@ impl State {
         self.now = self.now + duration;
     }
 
+    pub(super) fn settle_shards(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(at) = self.brokers.iter().filter_map(|broker| broker.shards.next_mail()).min() {
+            busy = true;
+            self.advance(at - self.now);
+        }
+        busy
+    }
+
     pub(super) fn until_next(&self) -> Option<Duration> {
         self.next_due().map(|at| at - self.now)
     }
 
     /// Of the world's first broker.
     pub(super) fn check_condition(&self, condition: &Condition) -> Result<(), String> {
-        let core = &self.brokers[0].core;
-        let sessions: Vec<_> = core.clients().collect();
-        let subscriptions = condition.client().map(|client| core.subscriptions(client)).unwrap_or_default();
+        let shards = &self.brokers[0].shards;
+        let sessions: Vec<_> = shards.clients().collect();
+        let of = |client: &str| shards.home_of(client).subscriptions(client);
+        let subscriptions = condition.client().map(of).unwrap_or_default();
         self.net.transcript().with(|entries, _| {
             condition.check(&View { entries, sessions: &sessions, subscriptions: &subscriptions })
         })
     }
 
     fn next_due(&self) -> Option<Time> {
-        let deadlines = self.brokers.iter().filter_map(|broker| broker.core.poll_timeout());
+        let deadlines = self.brokers.iter().filter_map(|broker| broker.shards.next_due());
         let links = self.active.iter().map(|&at| &self.links[at]);
         let arrivals = links.filter_map(|link| Some(START + link.next_arrival()?));
         deadlines.chain(arrivals).min()
@@ -232,24 +239,22 @@ impl State {
     #[track_caller]
     fn run_due(&mut self) {
         for at in 0..self.brokers.len() {
-            let core = &mut self.brokers[at].core;
-            if core.poll_timeout().is_some_and(|due| due <= self.now) {
-                core.handle_timeout(self.now);
-                let again = core.poll_timeout().is_some_and(|due| due <= self.now);
-                self.check(!again, || "a deadline that was served is still there".to_owned());
+            self.exchange(at);
+            for shard in 0..self.brokers[at].shards.count() {
+                let core = self.brokers[at].shards.core(shard);
+                if core.poll_timeout().is_some_and(|due| due <= self.now) {
+                    core.handle_timeout(self.now);
+                    let again = core.poll_timeout().is_some_and(|due| due <= self.now);
+                    self.check(!again, || "a deadline that was served is still there".to_owned());
+                    self.exchange(at);
+                }
             }
         }
         self.pump();
     }
 
     fn latency(&mut self) -> Duration {
-        let (from, to) = self.latency;
-        if to.is_zero() {
-            return Duration::ZERO;
-        }
-        let spread = to.saturating_sub(from).as_micros();
-        let extra = self.rng.below(u64::try_from(spread).unwrap_or(u64::MAX).saturating_add(1));
-        from + Duration::from_micros(extra)
+        draw(&mut self.rng, self.latency)
     }
 
     // Moving.
@@ -274,25 +279,34 @@ impl State {
     }
 
     fn pump_broker(&mut self, at: usize) -> bool {
+        let mut busy = self.exchange(at);
+        for shard in 0..self.brokers[at].shards.count() {
+            busy |= self.pump_shard(at, shard);
+        }
+        busy
+    }
+
+    fn pump_shard(&mut self, at: usize, shard: usize) -> bool {
         let mut busy = false;
-        while let Some(key) = self.brokers[at].core.poll_ready() {
+        while let Some(key) = self.brokers[at].shards.core(shard).poll_ready() {
             busy = true;
-            if let Some(link) = self.link_of(at, key) {
+            if let Some(link) = self.link_of(at, shard, key) {
                 self.serve(link);
             }
         }
-        while let Some(key) = self.brokers[at].core.poll_abort() {
+        while let Some(key) = self.brokers[at].shards.core(shard).poll_abort() {
             busy = true;
-            if let Some(link) = self.link_of(at, key) {
+            if let Some(link) = self.link_of(at, shard, key) {
                 self.end(link, "aborted");
             }
         }
         let broker = &mut self.brokers[at];
-        while let Some(event) = broker.core.poll_event() {
+        let core = broker.shards.core(shard);
+        while let Some(event) = core.poll_event() {
             match (event, &broker.authenticate) {
                 (Event::Authenticate { ticket, request }, Some(authenticate)) => {
                     busy = true;
-                    broker.core.answer(self.now, ticket, authenticate(&request));
+                    core.answer(self.now, ticket, authenticate(&request));
                 }
                 (event, _) => broker.events.push_back(event),
             }
@@ -300,9 +314,20 @@ impl State {
         busy
     }
 
-    fn link_of(&self, broker: usize, key: ConnectionKey) -> Option<usize> {
-        let link = *self.brokers[broker].links.get(key.index())?;
-        self.links.get(link).filter(|link| link.broker_open && link.key == key).map(|_| link)
+    /// Carries what shards of a broker have for each other. False if that is nothing.
+    fn exchange(&mut self, broker: usize) -> bool {
+        let Self { brokers, rng, now, shard_latency, .. } = self;
+        let mut busy = false;
+        while brokers[broker].shards.carry(*now, || draw(rng, *shard_latency)) {
+            busy = true;
+        }
+        busy
+    }
+
+    fn link_of(&self, broker: usize, shard: usize, key: ConnectionKey) -> Option<usize> {
+        let link = self.brokers[broker].shards.link_of(shard, key)?;
+        let is_it = |it: &&Link| it.broker_open && it.shard == shard && it.key == key;
+        self.links.get(link).filter(is_it).map(|_| link)
     }
 
     /// What has arrived at either end of a link.
@@ -343,9 +368,8 @@ impl State {
             }
             Cargo::End | Cargo::Cut => {
                 link.broker_open = false;
-                let (broker, key) = (link.broker, link.key);
                 self.pass(at, || Edge::Ended);
-                self.brokers[broker].core.close(self.now, key, CloseCause::Transport);
+                self.close(at, CloseCause::Transport);
             }
         }
     }
@@ -353,20 +377,38 @@ impl State {
     /// Hands what has arrived to the broker, which leaves what it cannot take yet.
     fn feed(&mut self, at: usize) {
         let link = &mut self.links[at];
-        if link.broker_open && !link.input.is_empty() {
-            let _ = self.brokers[link.broker].core.receive(self.now, link.key, &mut link.input);
+        if !link.broker_open || link.input.is_empty() {
+            return;
         }
+        let shards = &mut self.brokers[link.broker].shards;
+        let mut intake = shards.core(link.shard).receive(self.now, link.key, &mut link.input);
+        if let Intake::Moved(to) = intake
+            && let Some(peer) = shards.core(link.shard).release(self.now, link.key)
+        {
+            (link.shard, link.key) = (to, shards.open(to, self.now, peer, at));
+            intake = shards.core(to).receive(self.now, link.key, &mut link.input);
+        }
+        let broker = link.broker;
+        self.check(!matches!(intake, Intake::Moved(_)), || "a connection is moved twice".to_owned());
+        self.exchange(broker);
+    }
+
+    fn close(&mut self, link: usize, cause: CloseCause) {
+        let Link { broker, shard, key, .. } = self.links[link];
+        self.brokers[broker].shards.core(shard).close(self.now, key, cause);
+        self.exchange(broker);
     }
 
     /// A connection is ready: it has something to send, or takes input again.
     fn serve(&mut self, at: usize) {
         loop {
-            let Link { broker, key, stalled, ref line, .. } = self.links[at];
+            let Link { broker, shard, key, stalled, ref line, .. } = self.links[at];
             if stalled || line.is_full(Direction::ToClient) {
                 // It takes nothing: the broker waits.
                 return;
             }
-            let flow = self.brokers[broker].core.poll_transmit(self.now, key, &mut self.output);
+            let core = self.brokers[broker].shards.core(shard);
+            let flow = core.poll_transmit(self.now, key, &mut self.output);
             if !self.output.is_empty() {
                 let bytes = self.output.to_vec();
                 self.output.clear();
@@ -406,8 +448,7 @@ impl State {
         link.line.note(now, Direction::ToClient, what);
         link.line.end(now, Direction::ToClient, latency);
         link.broker_open = false;
-        let (broker, key) = (link.broker, link.key);
-        self.brokers[broker].core.close(self.now, key, CloseCause::Asked);
+        self.close(at, CloseCause::Asked);
     }
 
     /// Notes what passes the broker's end of a link.
@@ -443,6 +484,10 @@ impl State {
             self.cut(link);
         }
         self.latency = (Duration::ZERO, Duration::ZERO);
+        self.shard_latency = self.latency;
+        for broker in &mut self.brokers {
+            broker.shards.hurry(self.now);
+        }
         for link in &mut self.links {
             // Faults are over: a broker that was not told is told now.
             link.line.cut(self.now - START);
@@ -456,20 +501,19 @@ impl State {
 
     #[track_caller]
     fn empty(&mut self, broker: usize) {
-        let core = &mut self.brokers[broker].core;
-        core.set_authorize(Box::new(|_: columba_core::Client<'_>, _: Action<'_>| true));
-        let ids: Vec<_> = core.clients().map(|client| client.client_id).collect();
+        let shards = &mut self.brokers[broker].shards;
+        shards.set_authorize(|_: columba_core::Client<'_>, _: Action<'_>| true);
+        let ids: Vec<_> = shards.clients().map(|client| client.client_id).collect();
         for id in ids {
             self.visit(broker, &id, &[]);
         }
         // Now the last wills have been published.
-        let mut topics = Vec::new();
-        self.brokers[broker].core.retained(None, |topic, _| topics.push(topic.to_owned()));
+        let topics: Vec<_> = self.retained(broker, None).into_iter().map(|(topic, _)| topic).collect();
         if !topics.is_empty() {
             self.visit(broker, "columba-testkit", &topics);
         }
-        let core = &self.brokers[broker].core;
-        let metrics = core.metrics();
+        let shards = &self.brokers[broker].shards;
+        let metrics = shards.metrics();
         let left = [
             ("connections", metrics.connections),
             ("sessions", metrics.sessions),
@@ -478,11 +522,24 @@ impl State {
             ("bytes of retained messages", metrics.retained_bytes),
             ("messages", metrics.stored),
             ("bytes of messages", metrics.stored_bytes),
-            ("deadlines", usize::from(core.poll_timeout().is_some())),
+            ("deadlines", usize::from(shards.next_due().is_some())),
         ];
         self.check(left.iter().all(|&(_, count)| count == 0), || {
             format!("everybody has left, and the broker still holds {left:?}")
         });
+    }
+
+    /// Topic and payload of what is retained, in order of topics; all shards have the same.
+    #[track_caller]
+    pub(super) fn retained(&self, broker: usize, filter: Option<TopicFilter<'_>>) -> Vec<(String, Vec<u8>)> {
+        let mut all = self.brokers[broker].shards.retained(filter);
+        let first = all.next().unwrap_or_default();
+        for other in all {
+            self.check(first == other, || {
+                format!("shards differ in what is retained: {first:?} and {other:?}")
+            });
+        }
+        first
     }
 
     /// Connects with a clean start, clears what is retained under `topics` and leaves.
@@ -506,6 +563,15 @@ impl State {
     }
 }
 
+fn draw(rng: &mut Rng, (from, to): (Duration, Duration)) -> Duration {
+    if to.is_zero() {
+        return Duration::ZERO;
+    }
+    let spread = to.saturating_sub(from).as_micros();
+    let extra = rng.below(u64::try_from(spread).unwrap_or(u64::MAX).saturating_add(1));
+    from + Duration::from_micros(extra)
+}
+
 fn read(bytes: &[u8], version: Version) -> Result<Packet<'_>, String> {
     let problem = || format!("the broker sent something that is no packet: {bytes:02x?}");
     let header = FixedHeader::read(bytes, usize::MAX).ok().flatten().ok_or_else(problem)?;
@@ -517,6 +583,6 @@ fn read(bytes: &[u8], version: Version) -> Result<Packet<'_>, String> {
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("metrics", &self.core.metrics()).finish_non_exhaustive()
+        f.debug_struct("Broker").field("metrics", &self.shards.metrics()).finish_non_exhaustive()
     }
 }

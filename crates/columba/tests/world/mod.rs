@@ -21,9 +21,10 @@ pub(crate) use self::wire::{Frame, Wire, encode};
 /// What takes longer has failed. Far beyond what anything here needs, also on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A broker whose driver the test polls.
+/// A broker whose driver the test polls, or drivers: each only when it was woken.
 pub(crate) struct World {
-    driver: Option<Driver>,
+    drivers: Vec<(Option<Driver>, Arc<Flag>)>,
+    /// The program's.
     flag: Arc<Flag>,
 }
 
@@ -39,9 +40,13 @@ impl World {
     }
 
     pub(crate) fn with(builder: BrokerBuilder) -> (Broker, Self) {
-        let (broker, driver) = builder.seed(Seed::from(1)).build();
-        let flag = Arc::new(Flag { woken: AtomicBool::new(false), thread: thread::current() });
-        (broker, Self { driver: Some(driver), flag })
+        Self::with_shards(builder, crate::SHARDS)
+    }
+
+    pub(crate) fn with_shards(builder: BrokerBuilder, count: usize) -> (Broker, Self) {
+        let (broker, drivers) = builder.seed(Seed::from(1)).build_shards(count);
+        let drivers = drivers.into_iter().map(|driver| (Some(driver), Flag::new()));
+        (broker, Self { drivers: drivers.collect(), flag: Flag::new() })
     }
 
     /// Polls `program` and the driver until the program is done.
@@ -54,8 +59,8 @@ impl World {
             if let Poll::Ready(output) = self.poll(program.as_mut()) {
                 return output;
             }
-            self.poll_driver();
-            while !self.flag.woken.load(Ordering::Acquire) {
+            self.poll_drivers();
+            while !self.is_woken() {
                 let left = DEADLINE.saturating_sub(from.elapsed());
                 assert!(!left.is_zero(), "nothing happens any more, and the program is not done");
                 thread::park_timeout(left);
@@ -72,30 +77,66 @@ impl World {
     /// Polls the driver until there is nothing left that it can do by itself.
     #[track_caller]
     pub(crate) fn settle(&mut self) {
+        for (_, flag) in &self.drivers {
+            flag.woken.store(true, Ordering::Release);
+        }
+        self.follow();
+    }
+
+    /// Polls each driver as often as it is woken, until none is.
+    #[track_caller]
+    pub(crate) fn follow(&mut self) {
         let from = Instant::now();
-        self.flag.woken.store(true, Ordering::Release);
-        while self.flag.woken.swap(false, Ordering::AcqRel) {
-            self.poll_driver();
+        while self.poll_drivers() {
             assert!(from.elapsed() < DEADLINE, "the driver finds no end");
         }
     }
 
     /// Whether the driver's future is finished, or has been dropped.
     pub(crate) fn is_over(&self) -> bool {
-        self.driver.is_none()
+        self.drivers.iter().all(|(driver, _)| driver.is_none())
     }
 
+    /// All of them.
     pub(crate) fn drop_driver(&mut self) {
-        self.driver = None;
+        for shard in 0..self.drivers.len() {
+            self.drop_shard(shard);
+        }
     }
 
-    fn poll_driver(&mut self) {
-        let waker = Waker::from(self.flag.clone());
-        if let Some(driver) = &mut self.driver
-            && Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_ready()
-        {
-            self.driver = None;
+    pub(crate) fn drop_shard(&mut self, shard: usize) {
+        self.drivers[shard].0 = None;
+    }
+
+    /// False if none was woken.
+    fn poll_drivers(&mut self) -> bool {
+        (0..self.drivers.len()).fold(false, |busy, shard| self.poll_shard(shard) | busy)
+    }
+
+    /// Polls a driver once, if it was woken.
+    pub(crate) fn poll_shard(&mut self, shard: usize) -> bool {
+        let (driver, flag) = &mut self.drivers[shard];
+        if !flag.woken.swap(false, Ordering::AcqRel) {
+            return false;
         }
+        let waker = Waker::from(flag.clone());
+        if let Some(running) = driver
+            && Pin::new(running).poll(&mut Context::from_waker(&waker)).is_ready()
+        {
+            *driver = None;
+        }
+        true
+    }
+
+    fn is_woken(&self) -> bool {
+        let mut flags = self.drivers.iter().map(|(_, flag)| flag).chain([&self.flag]);
+        flags.any(|flag| flag.woken.load(Ordering::Acquire))
+    }
+}
+
+impl Flag {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { woken: AtomicBool::new(true), thread: thread::current() })
     }
 }
 
