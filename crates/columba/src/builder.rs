@@ -101,7 +101,9 @@ impl BrokerBuilder {
     /// Messages from one publisher under one topic stay in order, as ever. Each shard holds all retained messages.
     /// Limits hold for all shards together, where they are not for one session, to about a 64th for each shard. A
     /// publisher is not told of a full queue in another shard ([`FullQueue::RefusePublisher`](crate::FullQueue)): there
-    /// the message is dropped for the session that is full.
+    /// the message is dropped for the session that is full. [`Metrics::stored`](crate::Metrics::stored) counts a retained
+    /// message once for each shard, `authorize` is asked twice for a SUBSCRIBE, and a message that another shard's client
+    /// has published at QoS 0 is in no order with this client's PINGRESP.
     ///
     /// # Panics
     /// If `count` is 0 or more than [`MAX_SHARDS`](crate::MAX_SHARDS), or as [`build`](Self::build).

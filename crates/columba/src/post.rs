@@ -38,17 +38,16 @@ impl Post {
         Self { own, shards }
     }
 
-    /// Hands the core a batch of each other shard; false if there was none. One of each, so that none has to wait for
-    /// long.
+    /// Hands the core what other shards have sent; false if that was nothing. All that is there, which is not more than
+    /// [`ROOM`] and a batch of each: so a subscriber gets in one write what came in several batches.
     pub(crate) fn take(&self, core: &mut Core, now: Time) -> bool {
         let mut busy = false;
         for (from, mailbox) in self.shards[self.own].mailboxes.iter().enumerate() {
-            let Some(batch) = mailbox.take() else {
-                continue;
-            };
-            busy = true;
-            core.receive_shard(now, from, &batch);
-            *mailbox.spare() = Some(batch);
+            for batch in mailbox.take() {
+                busy = true;
+                core.receive_shard(now, from, &batch);
+                *mailbox.spare() = Some(batch);
+            }
             if mailbox.is_awaited.swap(false, Ordering::SeqCst) {
                 self.shards[from].waker.wake();
             }
@@ -124,13 +123,13 @@ impl Mailbox {
         self.size.load(Ordering::SeqCst) == 0
     }
 
-    fn take(&self) -> Option<Batch> {
+    fn take(&self) -> VecDeque<Batch> {
         if self.is_empty() {
-            return None;
+            return VecDeque::new();
         }
-        let batch = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        self.size.fetch_sub(batch.size(), Ordering::SeqCst);
-        Some(batch)
+        let batches = std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner));
+        self.size.fetch_sub(batches.iter().map(Batch::size).sum(), Ordering::SeqCst);
+        batches
     }
 
     /// If there is none, the sender is woken when there is.
