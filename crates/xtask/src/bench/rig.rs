@@ -18,7 +18,7 @@ const START: Duration = Duration::from_secs(10);
 pub(super) const APART: [&str; 2] = ["0", "1"];
 /// Broker and generator share two processors as the system sees fit. A generator that is held on one of them leaves two shards
 /// processors of unequal worth: two brokers with half the load each, which are as good as shards can be, came to 1.4 times one
-/// broker then, and to 1.8 times and more when it was not.
+/// broker then, and to 1.7 times and more when it was not.
 pub(super) const SHARED: [&str; 2] = ["0,1", "0,1"];
 
 /// The programs.
