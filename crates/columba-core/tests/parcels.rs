@@ -35,7 +35,13 @@ fn publish(bytes: &Bytes, version: Version) -> Option<(Publish<'_>, Bytes)> {
     Some((packet.clone(), bytes.slice(end - packet.payload.len()..end)))
 }
 
-/// Packets one after the other: those that are PUBLISH, encoded again from parcels or as they are, and the others.
+fn encoded(packet: Publish<'_>, version: Version) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Packet::Publish(packet).encode(version, &mut bytes).expect("it is one");
+    bytes
+}
+
+/// Packets one after the other: those that are PUBLISH, encoded again, as the order of properties is free, and the others.
 #[derive(Debug, Default, PartialEq)]
 struct Sent {
     publishes: Vec<Vec<u8>>,
@@ -43,13 +49,18 @@ struct Sent {
 }
 
 impl Sent {
-    fn add_bytes(&mut self, out: &Chunks) {
-        let all = out.to_vec();
+    fn add_bytes(&mut self, out: &Chunks, version: Version) {
+        let all = Bytes::from(out.to_vec());
         let mut rest = &all[..];
         while let Ok(Some(header)) = FixedHeader::read(rest, usize::MAX) {
             let (packet, after) = rest.split_at(header.total());
-            let is_publish = header.packet_type == PacketType::Publish;
-            (if is_publish { &mut self.publishes } else { &mut self.others }).push(packet.to_vec());
+            if header.packet_type == PacketType::Publish {
+                let bytes = all.slice_ref(packet);
+                let (packet, _) = publish(&bytes, version).expect("it is one");
+                self.publishes.push(encoded(packet, version));
+            } else {
+                self.others.push(packet.to_vec());
+            }
             rest = after;
         }
         assert!(rest.is_empty());
@@ -69,9 +80,7 @@ impl Sent {
             if version < V5 {
                 assert_eq!(packet.properties, <_>::default(), "that version knows none");
             }
-            let mut bytes = Vec::new();
-            Packet::Publish(packet).encode(version, &mut bytes).expect("it is one");
-            self.publishes.push(bytes);
+            self.publishes.push(encoded(packet, version));
         }
     }
 }
@@ -106,10 +115,12 @@ proptest! {
             let (mut bytes, mut rest) = (Chunks::new(), Chunks::new());
             let output = encoding.apply(&input, &mut bytes);
             let (mut sent, mut decoded_sent) = (Sent::default(), Sent::default());
+            let version = match input {
+                Input::Transmit { connection, .. } => encoding.client_of(connection).map_or(V5, |client| client.1),
+                _ => V5,
+            };
             let decoded_output = match decoding.apply(&decoded(&input), &mut rest) {
                 Output::Parcels(flow, parcels) => {
-                    let Input::Transmit { connection, .. } = input else { unreachable!("as asked") };
-                    let version = decoding.client_of(connection).map_or(V5, |client| client.1);
                     decoded_sent.add_parcels(&parcels, version);
                     Output::Flow(flow)
                 }
@@ -119,8 +130,8 @@ proptest! {
                 }
                 output => output,
             };
-            sent.add_bytes(&bytes);
-            decoded_sent.add_bytes(&rest);
+            sent.add_bytes(&bytes, version);
+            decoded_sent.add_bytes(&rest, version);
             prop_assert_eq!(&decoded_output, &output, "{:?}", &input);
             prop_assert_eq!(decoded_sent, sent);
             let now = polled(&mut encoding);
