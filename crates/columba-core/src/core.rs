@@ -403,11 +403,10 @@ impl Core {
 
     /// Counters and gauges.
     pub fn metrics(&self) -> Metrics {
-        let not_clients = self.not_clients();
         Metrics {
             connections: self.connections.len(),
-            sessions: self.sessions.len() - not_clients.0,
-            subscriptions: self.subscriptions.len() - not_clients.1,
+            sessions: self.client_sessions(),
+            subscriptions: self.client_subscriptions(),
             retained: self.retained.len(),
             retained_bytes: self.retained_bytes,
             stored: self.messages.len(),

@@ -149,7 +149,7 @@ impl Core {
 
     /// Whether there is room for the session of this client id.
     fn check_room(&self, id: &str) -> Result<(), Fault> {
-        let sessions = self.sessions.len() - self.not_clients().0 + self.elsewhere().sessions as usize;
+        let sessions = self.client_sessions() + self.elsewhere().sessions as usize;
         if sessions >= self.config.limits.sessions && self.session_of(id).is_none() {
             return Err(Fault::new(ReasonCode::QuotaExceeded, "too many sessions"));
         }

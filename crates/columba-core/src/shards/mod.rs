@@ -239,16 +239,16 @@ impl Core {
     /// The shard to which a connection belongs whose first packet this is, where that is another one.
     #[inline]
     pub(crate) fn moves_to(&self, index: u32, header: &FixedHeader, body: &[u8]) -> Option<usize> {
-        self.shards.as_ref()?;
+        let shards = self.shards.as_ref()?;
         if self.connections[index].phase != Phase::AwaitingConnect
             || header.packet_type != PacketType::Connect
         {
             return None;
         }
         let connect = Connect::decode(header.flags, body).ok()?;
+        let home = self.shard_of(connect.client_id);
         // Who has no id gets one that belongs here.
-        (!connect.client_id.is_empty() && !self.is_home_of(connect.client_id))
-            .then(|| self.shard_of(connect.client_id))
+        (!connect.client_id.is_empty() && home != shards.own).then_some(home)
     }
 
     /// What the other shards have of what is limited.
@@ -257,12 +257,16 @@ impl Core {
         self.shards.as_ref().map_or_else(Gauges::default, |shards| shards.elsewhere)
     }
 
-    /// Sessions that stand for other shards, and their subscriptions.
-    pub(crate) fn not_clients(&self) -> (usize, usize) {
+    /// Sessions of clients, which is to say without those that stand for shards.
+    pub(crate) fn client_sessions(&self) -> usize {
+        self.sessions.len() - self.shards.as_ref().map_or(0, |shards| shards.siblings.len())
+    }
+
+    /// The subscriptions of clients.
+    pub(crate) fn client_subscriptions(&self) -> usize {
         let siblings = self.shards.iter().flat_map(|shards| &shards.siblings);
-        siblings.fold((0, 0), |(sessions, subscriptions), sibling| {
-            (sessions + 1, subscriptions + self.subscriptions.count_of(sibling.session))
-        })
+        let theirs = siblings.map(|sibling| self.subscriptions.count_of(sibling.session));
+        self.subscriptions.len() - theirs.sum::<usize>()
     }
 
     fn gauges(&self) -> Gauges {
@@ -270,7 +274,7 @@ impl Core {
         Gauges {
             // Those under way may yet move.
             connections: clamp(self.connections.len() - self.handshakes),
-            sessions: clamp(self.sessions.len() - self.not_clients().0),
+            sessions: clamp(self.client_sessions()),
             stored: (self.messages.bytes() + self.will_bytes) as u64,
         }
     }
@@ -375,8 +379,12 @@ impl Shards {
 
     /// The last number that all others have answered.
     fn synced(&self) -> u64 {
+        self.others().map(|sibling| sibling.synced).min().unwrap_or(self.syncs)
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Sibling> {
         let others = self.siblings.iter().enumerate().filter(|(number, _)| *number != self.own);
-        others.map(|(_, sibling)| sibling.synced).min().unwrap_or(self.syncs)
+        others.map(|(_, sibling)| sibling)
     }
 }
 

@@ -70,8 +70,7 @@ impl Core {
         let Some(shards) = &mut self.shards else {
             return;
         };
-        let others = shards.siblings.iter().enumerate().filter(|(number, _)| *number != shards.own);
-        let oldest = others.map(|(_, sibling)| sibling.clock).min().unwrap_or(u64::MAX);
+        let oldest = shards.others().map(|sibling| sibling.clock).min().unwrap_or(u64::MAX);
         let Forgotten { stamps, order, .. } = &mut shards.forgotten;
         while let Some((stamp, topic)) = order.front()
             && *stamp / (MAX_SHARDS as u64) <= oldest
