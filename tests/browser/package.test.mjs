@@ -215,6 +215,34 @@ check('another tab joins by name, with messages of a mebibyte', async (stage) =>
   assert.deepEqual(await receive(host), whole);
 });
 
+check('a tab that asks for a broker before another shares it', async (stage) => {
+  const [host, guest] = [await stage.bare(), await stage.bare()];
+  await guest.evaluate(async () => {
+    const asked = new Promise((resolve) => (new BroadcastChannel('columba:hall').onmessage = resolve));
+    globalThis.joined = playClient(connectShared('hall'), { clientId: 'guest' });
+    await within(asked, 'the question');
+  });
+  await host.evaluate(() => {
+    globalThis.broker = new Broker();
+    broker.share('hall');
+  });
+  assert.equal(await guest.evaluate(async () => (await joined).state), 'online');
+});
+
+check('a broker whose tab is busy for longer than a guest waits for one that is not there', async (stage) => {
+  const [host, guest] = [await stage.bare(), await stage.bare()];
+  await host.evaluate(async () => {
+    globalThis.broker = new Broker();
+    broker.share('hall');
+    await playClient(connectShared('hall'), { clientId: 'host' });
+    setTimeout(() => {
+      for (const end = performance.now() + 5000; performance.now() < end; );
+    });
+  });
+  const joined = await guest.evaluate(async () => (await playClient(connectShared('hall'), { clientId: 'guest' })).state);
+  assert.equal(joined, 'online');
+});
+
 check('a guest’s tab that closes ends its connection, and its will is published', async (stage) => {
   const [host, guest] = [await stage.bare(), await stage.bare()];
   await host.evaluate(() => {

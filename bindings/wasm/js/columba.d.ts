@@ -223,7 +223,10 @@ export interface Socket extends EventTarget {
 
 /** The other end of `Broker.attach`. */
 export function connectPort(port: MessagePort, name?: string): Socket;
-/** The other end of `Broker.share`: a connection to the broker of another tab. Needs no `init`. */
+/**
+ * The other end of `Broker.share`: a connection to the broker of another tab. Needs no `init`. The connection is lost, with a
+ * reason, when nobody shares a broker under this name within 2 s, or when the tab that does answers nothing for 30 s.
+ */
 export function connectShared(name: string): Socket;
 /** The other end of `Broker.serveSharedWorker`. */
 export function connectWorker(worker: SharedWorker): Socket;

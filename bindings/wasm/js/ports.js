@@ -9,8 +9,10 @@ const WINDOW = 1 << 20;
 const PORTION = WINDOW / 4;
 /** There are none in Node before 24, and on pages without HTTPS. */
 const locks = globalThis.navigator?.locks;
-/** How long a broker may take to answer on a channel, in milliseconds. */
+/** How long a guest waits for a broker that nobody shares yet, in milliseconds. */
 const PATIENCE = 2000;
+/** How many times as long for the answer of a tab that is there: a busy one, or one that the browser runs in the background. */
+const TIMES_FOR_BUSY = 15;
 
 /** Pages that came to this SharedWorker before the broker: a worker hears of each once, as soon as its modules are loaded. */
 const early = [];
@@ -63,12 +65,12 @@ export class Share {
     this.#onend = onend;
     this.#channel = new BroadcastChannel(channelName(name));
     globalThis.addEventListener?.('pagehide', this.#leave);
-    const life = hold(lifeOf(this.#host));
-    this.#release = life.release;
+    const [presence, life] = [hold(presenceOf(name), 'shared'), hold(lifeOf(this.#host))];
+    this.#release = () => [presence, life].forEach(({ release }) => release());
     life.held.then(() => {
       if (!this.#channel) return;
       this.#channel.onmessage = ({ data }) => this.#take(broker, data);
-      // Who was connected to a broker that this one replaces connects anew.
+      // Who was connected to a broker that this one replaces connects anew; who asked before this one listened asks again.
       this.#post({ to: 'all', kind: 'host' });
     });
   }
@@ -114,6 +116,7 @@ export function connectShared(name) {
     const channel = new BroadcastChannel(channelName(name));
     const life = hold(lifeOf(self));
     let host;
+    let waits = 0;
     let forget = () => {};
     let isOver = false;
     const post = (message) => channel.postMessage({ to: 'host', from: self, host, kind: 'message', message });
@@ -132,8 +135,20 @@ export function connectShared(name) {
     };
     const end = clientEnd(post, ends, stop);
     const leave = () => end.close();
-    const timer = setTimeout(() => lose(`no tab shares a broker under the name ${name}`), PATIENCE);
+    const ask = () => {
+      if (!isOver) channel.postMessage({ to: 'host', from: self, kind: 'open', name: 'tab' });
+    };
+    const wait = async () => {
+      waits += 1;
+      const isShared = await isHeld(presenceOf(name));
+      if (isOver || host !== undefined) return;
+      if (!isShared) lose(`no tab shares a broker under the name ${name}`);
+      else if (waits >= TIMES_FOR_BUSY) lose(`the tab that shares a broker under the name ${name} does not answer`);
+      else timer = setTimeout(wait, PATIENCE);
+    };
+    let timer = setTimeout(wait, PATIENCE);
     channel.onmessage = ({ data }) => {
+      if (host === undefined && data.kind === 'host') life.held.then(ask);
       if (host !== undefined && data.kind === 'gone' && data.host === host) lose('the tab with the broker is gone');
       if (host !== undefined && data.kind === 'host' && data.host !== host) lose('the broker was started anew');
       if (data.to !== self || isOver) return;
@@ -147,9 +162,7 @@ export function connectShared(name) {
       }
     };
     globalThis.addEventListener?.('pagehide', leave);
-    life.held.then(() => {
-      if (!isOver) channel.postMessage({ to: 'host', from: self, kind: 'open', name: 'tab' });
-    });
+    life.held.then(ask);
     return end;
   });
 }
@@ -158,14 +171,20 @@ export function connectShared(name) {
  * A lock that goes with the page, however that ends: whoever waits for it learns of the end. Without locks only a page that
  * ends in good order is missed.
  */
-function hold(name) {
+function hold(name, mode = 'exclusive') {
   if (!locks) return { held: Promise.resolve(), release() {} };
   let release;
   const over = new Promise((resolve) => (release = resolve));
   const held = new Promise((resolve) => {
-    locks.request(name, () => (resolve(), over)).catch(resolve);
+    locks.request(name, { mode }, () => (resolve(), over)).catch(resolve);
   });
   return { held, release };
+}
+
+/** Whether somebody holds the lock; where there are no locks, nobody is known to. */
+async function isHeld(name) {
+  const { held } = (await locks?.query().catch(() => {})) ?? { held: [] };
+  return held.some((lock) => lock.name === name);
 }
 
 /** Calls back when nobody holds the lock any more; returns what ends the waiting. */
@@ -178,6 +197,10 @@ function whenGone(name, callback) {
 
 function lifeOf(id) {
   return `columba:life:${id}`;
+}
+
+function presenceOf(name) {
+  return `columba:share:${name}`;
 }
 
 /** What both kinds have in common at the broker's side. */
