@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::parcel::Parcel;
 use crate::route::Scratch;
 use crate::session::{Extra, Session};
-use crate::shards::Shards;
+use crate::shards::Joined;
 use crate::timers::{Due, Timers};
 use crate::topics::{Retained, Subscriptions};
 
@@ -68,7 +68,7 @@ pub struct Core {
     /// Buffers for the control packets of connections that have none at the moment.
     pub(crate) spare: Vec<Vec<u8>>,
     /// The other shards, if this is one of several.
-    pub(crate) shards: Option<Box<Shards>>,
+    pub(crate) shards: Joined,
 }
 
 /// What the shell should do with a connection's input.
@@ -152,7 +152,7 @@ impl Core {
             expiries: 0,
             overflowed: Vec::new(),
             spare: Vec::new(),
-            shards: None,
+            shards: Joined::default(),
         }
     }
 

@@ -79,7 +79,7 @@ impl Core {
             }
             _ => {
                 let packet = Packet::decode(header, body, version).map_err(fault)?;
-                if let (Packet::Subscribe(subscribe), Some(_)) = (&packet, &self.shards)
+                if let (Packet::Subscribe(subscribe), Some(_)) = (&packet, self.shards.get())
                     && self.connections[index].phase == Phase::Online
                 {
                     self.park_subscribe(index, header, body, subscribe);

@@ -57,6 +57,7 @@ mod packet_ids;
 mod parcel;
 mod route;
 mod session;
+#[cfg_attr(not(feature = "shards"), allow(dead_code, unused_imports))]
 mod shards;
 mod snapshot;
 mod subscribe;

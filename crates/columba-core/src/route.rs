@@ -93,7 +93,7 @@ impl Core {
             return Err(ReasonCode::QuotaExceeded);
         }
         let stamp = if keep { self.stamp() } else { None };
-        if self.shards.is_some() {
+        if self.shards.get().is_some() {
             self.forward(message, stamp);
         }
         Ok(Admitted { matched, ..Admitted::new(message, size, keep, stamp) })
@@ -174,7 +174,7 @@ impl Core {
             if publisher.is_none() {
                 continue;
             }
-            if let Some(number) = shards.as_mut().and_then(|shards| shards.choose(group)) {
+            if let Some(number) = shards.get_mut().and_then(|shards| shards.choose(group)) {
                 elsewhere.groups.push((number, group));
                 continue;
             }
@@ -354,7 +354,7 @@ impl Core {
 
     /// Gives a stored message to a member in another shard.
     fn give_elsewhere(&mut self, group: GroupKey, id: MessageId, who: Who) -> bool {
-        if self.shards.is_none() || self.messages.get(id).is_expired() {
+        if self.shards.get().is_none() || self.messages.get(id).is_expired() {
             return false;
         }
         let message = self.messages.get(id);

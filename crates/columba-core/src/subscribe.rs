@@ -40,7 +40,7 @@ impl Core {
             }
         }
         let shared = || packet.filters.iter().any(|item| item.filter.share_name().is_some());
-        if self.shards.is_some() && shared() {
+        if self.shards.get().is_some() && shared() {
             self.answer_when_known(index, packet.packet_id, reasons);
         } else {
             self.send_suback(index, packet.packet_id, &reasons);

@@ -71,7 +71,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Uses a runtime's own timer instead of a thread. A broker of several shards needs [`timers`](Self::timers).
+    /// Uses a runtime's own timer instead of a thread. A broker of several shards needs one for each: `timers`.
     pub fn timer(mut self, timer: impl Timer) -> Self {
         let mut timer: Option<Box<dyn Timer>> = Some(Box::new(timer));
         self.timers = Some(Box::new(move || timer.take().unwrap_or_else(|| Box::new(ThreadTimer::new()))));
@@ -79,6 +79,7 @@ impl BrokerBuilder {
     }
 
     /// The same for several shards: one timer for each, and all of one clock.
+    #[cfg(feature = "shards")]
     pub fn timers<T: Timer>(mut self, mut make: impl FnMut() -> T + Send + 'static) -> Self {
         self.timers = Some(Box::new(move || Box::new(make())));
         self
@@ -90,7 +91,7 @@ impl BrokerBuilder {
     /// # Panics
     /// If the system has no random source and no [`seed`](Self::seed) is given.
     pub fn build(self) -> (Broker, Driver) {
-        let (broker, mut drivers) = self.build_shards(1);
+        let (broker, mut drivers) = self.build_all(1);
         (broker, drivers.pop().expect("there is one"))
     }
 
@@ -105,9 +106,16 @@ impl BrokerBuilder {
     /// message once for each shard, `authorize` is asked twice for a SUBSCRIBE, and a message that another shard's client
     /// has published at QoS 0 is in no order with this client's PINGRESP.
     ///
+    /// Only with the feature `shards`.
+    ///
     /// # Panics
     /// If `count` is 0 or more than [`MAX_SHARDS`](crate::MAX_SHARDS), or as [`build`](Self::build).
+    #[cfg(feature = "shards")]
     pub fn build_shards(self, count: usize) -> (Broker, Vec<Driver>) {
+        self.build_all(count)
+    }
+
+    fn build_all(self, count: usize) -> (Broker, Vec<Driver>) {
         let Self { mut config, authenticate, authorize, observers, seed, timers } = self;
         for (kinds, _) in &observers {
             config.events = config.events | *kinds;
@@ -123,6 +131,7 @@ impl BrokerBuilder {
             if let Some(authorize) = &authorize {
                 core.set_authorize(Box::new(Shareable(authorize.clone())));
             }
+            #[cfg(feature = "shards")]
             core.join_shards(own, count);
             placement.get_or_insert_with(|| core.placement());
             let timer = timers();

@@ -138,6 +138,13 @@ fn check(run: &mut Run) {
         cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
     );
     run.command(
+        "leaner",
+        "nor has it where columba is built with no features",
+        cargo()
+            .args(["clippy", "--package", "columba", "--all-targets", "--no-default-features"])
+            .args(["--", "-D", "warnings"]),
+    );
+    run.command(
         "doc",
         "the documentation builds without a warning",
         cargo()

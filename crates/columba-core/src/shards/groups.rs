@@ -43,11 +43,11 @@ pub(crate) enum Who {
 impl Core {
     /// The members of this session's shared subscriptions are not what they were.
     pub(crate) fn members_changed(&mut self, session: u32) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         for group in self.subscriptions.groups_of(session) {
-            let Shards { groups, changed_groups, .. } = &mut **shards;
+            let Shards { groups, changed_groups, .. } = shards;
             let entry = groups.entry(group);
             entry
                 .or_insert_with(|| Group::new(&self.subscriptions.group_filter(group)))
@@ -57,7 +57,7 @@ impl Core {
 
     /// The same for one of them, before a member leaves or after one has come.
     pub(crate) fn group_changed(&mut self, filter: TopicFilter<'_>) {
-        if let (Some(shards), Some(group)) = (&mut self.shards, self.subscriptions.group_key(filter)) {
+        if let (Some(shards), Some(group)) = (self.shards.get_mut(), self.subscriptions.group_key(filter)) {
             let changed = &mut shards.changed_groups;
             shards.groups.entry(group).or_insert_with(|| Group::new(filter.as_str())).mark(group, changed);
         }
@@ -65,8 +65,7 @@ impl Core {
 
     /// Tells the others how many members there are, where that has changed.
     pub(super) fn tell_weights(&mut self) {
-        let Some(shards) = self.shards.as_deref_mut().filter(|shards| !shards.changed_groups.is_empty())
-        else {
+        let Some(shards) = self.shards.get_mut().filter(|shards| !shards.changed_groups.is_empty()) else {
             return;
         };
         for key in std::mem::take(&mut shards.changed_groups) {
@@ -93,7 +92,7 @@ impl Core {
 
     /// Another shard tells how many members it has.
     pub(super) fn sibling_has_members(&mut self, from: usize, filter: &str, weight: Weight) {
-        let (Some(shards), Ok(parsed)) = (self.shards.as_deref_mut(), TopicFilter::parse(filter)) else {
+        let (Some(shards), Ok(parsed)) = (self.shards.get_mut(), TopicFilter::parse(filter)) else {
             return;
         };
         let session = shards.siblings[from].session;
@@ -134,7 +133,7 @@ impl Core {
     pub(crate) fn pass_on(&mut self, group: GroupKey, hops: u8, message: &NewMessage<'_>, who: Who) -> bool {
         // Whoever gets it is not to send it back for a member that has just left.
         self.tell_weights();
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return false;
         };
         // Where nobody is any more it goes on for longer than in search of somebody who is better.

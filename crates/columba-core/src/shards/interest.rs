@@ -65,7 +65,7 @@ impl Core {
     }
 
     fn park(&mut self, index: u32, what: Waiting) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         let connection = self.connections.connection_key(index);
@@ -76,7 +76,7 @@ impl Core {
 
     /// Carries out what the others have heard of by now.
     pub(super) fn release_parked(&mut self) {
-        while let Some(shards) = &mut self.shards
+        while let Some(shards) = self.shards.get_mut()
             && shards.parked.front().is_some_and(|first| first.sync <= shards.synced())
             && let Some(Parked { connection, what, .. }) = shards.parked.pop_front()
         {
@@ -114,7 +114,7 @@ impl Core {
 
     /// Tells the others of a filter, unless they know.
     fn announce(&mut self, filter: &str) -> &mut Wanted {
-        let shards = self.shards.as_deref_mut().expect("only shards announce anything");
+        let shards = self.shards.get_mut().expect("only shards announce anything");
         if !shards.wanted.contains_key(filter) {
             shards.tell_all(&Frame::Wanted(filter));
         }
@@ -122,7 +122,7 @@ impl Core {
     }
 
     fn no_longer_pending(&mut self, filter: &str) {
-        if let Some(wanted) = self.shards.as_mut().and_then(|shards| shards.wanted.get_mut(filter)) {
+        if let Some(wanted) = self.shards.get_mut().and_then(|shards| shards.wanted.get_mut(filter)) {
             wanted.pending -= 1;
         }
         self.lose_interest(filter);
@@ -130,7 +130,7 @@ impl Core {
 
     /// A subscription to this filter has ended: if it was the last, the others are told.
     pub(crate) fn lose_interest(&mut self, filter: &str) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         let Ok(parsed) = TopicFilter::parse(filter) else {
@@ -148,7 +148,7 @@ impl Core {
 
     /// Ends all subscriptions of a session, and tells the others what is of no interest any more.
     pub(crate) fn unsubscribe_all(&mut self, session: u32) {
-        if self.shards.is_none() {
+        if self.shards.get().is_none() {
             return self.subscriptions.remove_session(session);
         }
         self.members_changed(session);
@@ -161,7 +161,7 @@ impl Core {
 
     /// Another shard wants what matches this filter, or no longer.
     pub(super) fn sibling_wants(&mut self, from: usize, filter: &str, wants: bool) {
-        let Some(session) = self.shards.as_ref().map(|shards| shards.siblings[from].session) else {
+        let Some(session) = self.shards.get().map(|shards| shards.siblings[from].session) else {
             return;
         };
         let Ok(filter) = TopicFilter::parse(filter) else {

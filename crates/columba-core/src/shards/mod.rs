@@ -54,6 +54,23 @@ pub struct Placement {
     count: usize,
 }
 
+/// The other shards, if this is one of several. Without the feature it never is, and the compiler leaves out all that is only
+/// for them.
+#[derive(Debug, Default)]
+pub(crate) struct Joined(Option<Box<Shards>>);
+
+impl Joined {
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&Shards> {
+        if cfg!(feature = "shards") { self.0.as_deref() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> Option<&mut Shards> {
+        if cfg!(feature = "shards") { self.0.as_deref_mut() } else { None }
+    }
+}
+
 /// What a shard knows of the others.
 #[derive(Debug)]
 pub(crate) struct Shards {
@@ -122,6 +139,7 @@ impl Core {
     ///
     /// # Panics
     /// If there are more than [`MAX_SHARDS`], or none with that number.
+    #[cfg(feature = "shards")]
     pub fn join_shards(&mut self, own: usize, count: usize) {
         assert!(own < count && count <= MAX_SHARDS, "shard {own} of {count}");
         if count == 1 {
@@ -138,7 +156,7 @@ impl Core {
                 told: Gauges::default(),
             }
         });
-        self.shards = Some(Box::new(Shards {
+        self.shards = Joined(Some(Box::new(Shards {
             own,
             siblings: siblings.collect(),
             clock: 0,
@@ -150,7 +168,7 @@ impl Core {
             forgotten: Forgotten::new(self.hasher.clone()),
             stalled: Vec::new(),
             elsewhere: Gauges::default(),
-        }));
+        })));
         self.announce_restored();
     }
 
@@ -161,7 +179,7 @@ impl Core {
         self.tell_weights();
         let gauges = self.gauges();
         let limits = &self.config.limits;
-        let shards = self.shards.as_deref_mut().filter(|shards| shards.own != to)?;
+        let shards = self.shards.get_mut().filter(|shards| shards.own != to)?;
         let clock = shards.clock;
         let sibling = shards.siblings.get_mut(to)?;
         if sibling.out.is_empty() && !gauges.have_drifted(&sibling.told, limits) {
@@ -180,7 +198,7 @@ impl Core {
 
     /// Takes back a batch that shard `to` has received: there is room in it for the next one.
     pub fn reuse_batch(&mut self, to: usize, batch: Batch) {
-        let sibling = self.shards.as_deref_mut().and_then(|shards| shards.siblings.get_mut(to));
+        let sibling = self.shards.get_mut().and_then(|shards| shards.siblings.get_mut(to));
         if let Some(sibling) = sibling.filter(|sibling| sibling.out.is_empty()) {
             sibling.out = batch.cleared();
         }
@@ -189,7 +207,7 @@ impl Core {
     /// Takes what shard `from` had for this one.
     pub fn receive_shard(&mut self, now: Time, from: usize, batch: &Batch) {
         self.advance_to(now);
-        let Some(shards) = self.shards.as_deref_mut().filter(|shards| shards.own != from) else {
+        let Some(shards) = self.shards.get_mut().filter(|shards| shards.own != from) else {
             return;
         };
         let (Some(sibling), Some((header, frames))) = (shards.siblings.get_mut(from), batch.open()) else {
@@ -223,7 +241,7 @@ impl Core {
 
     /// Where clients belong.
     pub fn placement(&self) -> Placement {
-        let count = self.shards.as_ref().map_or(1, |shards| shards.siblings.len());
+        let count = self.shards.get().map_or(1, |shards| shards.siblings.len());
         Placement { hasher: self.hasher.clone(), count }
     }
 
@@ -233,13 +251,13 @@ impl Core {
 
     /// Whether sessions of this client id are in this shard.
     pub(crate) fn is_home_of(&self, client_id: &str) -> bool {
-        self.shards.as_ref().is_none_or(|shards| shards.own == self.shard_of(client_id))
+        self.shards.get().is_none_or(|shards| shards.own == self.shard_of(client_id))
     }
 
     /// The shard to which a connection belongs whose first packet this is, where that is another one.
     #[inline]
     pub(crate) fn moves_to(&self, index: u32, header: &FixedHeader, body: &[u8]) -> Option<usize> {
-        let shards = self.shards.as_ref()?;
+        let shards = self.shards.get()?;
         if self.connections[index].phase != Phase::AwaitingConnect
             || header.packet_type != PacketType::Connect
         {
@@ -254,17 +272,17 @@ impl Core {
     /// What the other shards have of what is limited.
     #[inline]
     pub(crate) fn elsewhere(&self) -> Gauges {
-        self.shards.as_ref().map_or_else(Gauges::default, |shards| shards.elsewhere)
+        self.shards.get().map_or_else(Gauges::default, |shards| shards.elsewhere)
     }
 
     /// Sessions of clients, which is to say without those that stand for shards.
     pub(crate) fn client_sessions(&self) -> usize {
-        self.sessions.len() - self.shards.as_ref().map_or(0, |shards| shards.siblings.len())
+        self.sessions.len() - self.shards.get().map_or(0, |shards| shards.siblings.len())
     }
 
     /// The subscriptions of clients.
     pub(crate) fn client_subscriptions(&self) -> usize {
-        let siblings = self.shards.iter().flat_map(|shards| &shards.siblings);
+        let siblings = self.shards.get().into_iter().flat_map(|shards| &shards.siblings);
         let theirs = siblings.map(|sibling| self.subscriptions.count_of(sibling.session));
         self.subscriptions.len() - theirs.sum::<usize>()
     }
@@ -281,7 +299,7 @@ impl Core {
 
     /// Sends a message to the other shards where somebody waits for it; with a stamp, to all, to be retained.
     pub(crate) fn forward(&mut self, message: &NewMessage<'_>, stamp: Option<u64>) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         let Elsewhere { siblings, groups } = &mut self.scratch.elsewhere;
@@ -299,7 +317,7 @@ impl Core {
     /// After a publish: who fills what waits for another shard has to wait with the next one.
     #[inline]
     pub(crate) fn stall(&mut self, index: u32) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         if shards.is_full() && !self.connections[index].stalled {
@@ -324,12 +342,12 @@ impl Core {
             Frame::Group(filter, weight) => self.sibling_has_members(from, filter, weight),
             Frame::Forget(topic, stamp) => self.forget_as_sibling(topic, stamp),
             Frame::Sync(number) => {
-                if let Some(shards) = &mut self.shards {
+                if let Some(shards) = self.shards.get_mut() {
                     shards.siblings[from].out.put(&Frame::Synced(number));
                 }
             }
             Frame::Synced(number) => {
-                if let Some(shards) = &mut self.shards {
+                if let Some(shards) = self.shards.get_mut() {
                     shards.siblings[from].synced = number;
                 }
             }

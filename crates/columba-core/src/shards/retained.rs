@@ -28,7 +28,7 @@ const ASK_FROM: usize = 1024;
 impl Core {
     /// The stamp of a change that is made here and now: higher than any that is known here.
     pub(crate) fn stamp(&mut self) -> Option<u64> {
-        let shards = self.shards.as_deref_mut()?;
+        let shards = self.shards.get_mut()?;
         shards.clock += 1;
         Some(shards.clock * MAX_SHARDS as u64 + shards.own as u64)
     }
@@ -38,7 +38,7 @@ impl Core {
         let Some(stamp) = self.stamp() else {
             return;
         };
-        if let Some(shards) = &mut self.shards {
+        if let Some(shards) = self.shards.get_mut() {
             shards.tell_all(&Frame::Forget(topic.as_str(), stamp));
             shards.remember_forgotten(topic.as_str(), stamp);
         }
@@ -53,7 +53,7 @@ impl Core {
             return;
         }
         self.drop_retained(name);
-        if let Some(shards) = &mut self.shards {
+        if let Some(shards) = self.shards.get_mut() {
             shards.remember_forgotten(topic, stamp);
         }
     }
@@ -61,13 +61,13 @@ impl Core {
     /// Whether nothing is known of this topic that is later.
     pub(crate) fn is_latest(&self, topic: TopicName<'_>, stamp: u64) -> bool {
         let known = self.retained.get(topic).map_or(0, |id| self.messages.get(id).stamp());
-        let forgotten = self.shards.as_ref().and_then(|shards| shards.forgotten.stamps.get(topic.as_str()));
+        let forgotten = self.shards.get().and_then(|shards| shards.forgotten.stamps.get(topic.as_str()));
         stamp > known.max(forgotten.copied().unwrap_or(0))
     }
 
     /// Lets go of what was forgotten before anything that can still come.
     pub(super) fn prune_forgotten(&mut self) {
-        let Some(shards) = &mut self.shards else {
+        let Some(shards) = self.shards.get_mut() else {
             return;
         };
         let oldest = shards.others().map(|sibling| sibling.clock).min().unwrap_or(u64::MAX);

@@ -69,6 +69,7 @@ pub struct WorldOptions {
     /// order. Default nothing: everything arrives at once.
     pub latency: (Duration, Duration),
     /// Shards of the first broker, 1 to [`MAX_SHARDS`](columba_core::MAX_SHARDS): what clients see is the same. Default 1.
+    /// More than one needs the feature `shards`, which is on by default.
     pub shards: usize,
     /// How long what one shard has for another is under way, from and to; meanwhile more collects, and follows when that
     /// has come. Default nothing.
@@ -104,7 +105,7 @@ impl World {
     /// A world with other options.
     ///
     /// # Panics
-    /// If the number of shards is out of range.
+    /// If the number of shards is out of range, or needs the feature `shards`.
     pub fn with_options(adjust: impl FnOnce(&mut WorldOptions)) -> Self {
         let mut options = WorldOptions::default();
         adjust(&mut options);

@@ -30,12 +30,12 @@ struct Shared(Arc<Mutex<dyn Authorize>>);
 
 impl Shards {
     pub(super) fn new(count: usize, config: &Config, seed: Seed) -> Self {
-        let shard = |own| {
-            let mut core = Core::new(config.clone(), seed);
-            core.join_shards(own, count);
-            Shard { core, links: Vec::new(), mail: vec![None; count] }
-        };
-        let all: Vec<_> = (0..count).map(shard).collect();
+        assert!(
+            cfg!(feature = "shards") || count == 1,
+            "a broker of {count} shards needs the feature `shards`"
+        );
+        let shard = |core| Shard { core, links: Vec::new(), mail: vec![None; count] };
+        let all: Vec<_> = (0..count).map(|own| shard(core(own, count, config, seed))).collect();
         let placement = all[0].core.placement();
         Self { all, placement }
     }
@@ -148,4 +148,12 @@ impl Authorize for Shared {
 /// Of each shard to each other.
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |from| (0..count).map(move |to| (from, to))).filter(|(from, to)| from != to)
+}
+
+#[cfg_attr(not(feature = "shards"), allow(unused_mut, unused_variables))]
+fn core(own: usize, count: usize, config: &Config, seed: Seed) -> Core {
+    let mut core = Core::new(config.clone(), seed);
+    #[cfg(feature = "shards")]
+    core.join_shards(own, count);
+    core
 }

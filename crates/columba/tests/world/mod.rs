@@ -44,7 +44,17 @@ impl World {
     }
 
     pub(crate) fn with_shards(builder: BrokerBuilder, count: usize) -> (Broker, Self) {
-        let (broker, drivers) = builder.seed(Seed::from(1)).build_shards(count);
+        let builder = builder.seed(Seed::from(1));
+        let (broker, drivers) = match count {
+            1 => {
+                let (broker, driver) = builder.build();
+                (broker, vec![driver])
+            }
+            #[cfg(feature = "shards")]
+            _ => builder.build_shards(count),
+            #[cfg(not(feature = "shards"))]
+            _ => panic!("{count} shards need the feature"),
+        };
         let drivers = drivers.into_iter().map(|driver| (Some(driver), Flag::new()));
         (broker, Self { drivers: drivers.collect(), flag: Flag::new() })
     }
