@@ -230,6 +230,9 @@ impl Core {
                     break Intake::Closed;
                 }
             };
+            if self.has_to_wait(index, header.packet_type) {
+                break Intake::Paused;
+            }
             if let Some(shard) =
                 self.moves_to(index, &header, &input[taken + header.len..taken + header.total()])
             {

@@ -226,6 +226,34 @@ fn a_shard_that_does_not_keep_up_stops_its_publishers_alone() {
     assert_eq!(subscriber.messages().len(), 3000);
 }
 
+/// So has one that subscribes, or unsubscribes: of these, too, no more is put aside for a shard that takes nothing.
+#[test]
+fn a_shard_that_does_not_keep_up_stops_subscribers_too() {
+    let world = World::sharded(2, |_| ());
+    world.quiet();
+    let clients: Vec<_> = (0..40).map(|n| connect(&world, 0, &format!("s{n}-"))).collect();
+    let neighbour = connect(&world, 0, "n");
+    world.hold_up();
+    for (n, client) in clients.iter().enumerate() {
+        let filters: Vec<_> = (0..20).map(|m| format!("{n}/{m}/{}", "x".repeat(10_000))).collect();
+        let filters: Vec<_> =
+            filters.iter().map(|filter| (&**filter, SubscriptionOptions::default())).collect();
+        client.start_subscribe(&filters, None);
+    }
+    neighbour.ping();
+    let answered = || clients.iter().filter(|client| !client.drain().is_empty()).count();
+    assert_eq!(answered(), 0);
+    // Two were on their way at once; the third batch is what collected behind them.
+    for _ in 0..3 {
+        world.carry(0, 1);
+    }
+    while world.carry(1, 0) {}
+    let first = answered();
+    assert!((5..20).contains(&first), "{first} of 40 were announced before the other shard took anything");
+    world.carry_all();
+    assert_eq!(first + answered(), 40);
+}
+
 /// Limits hold for all shards together.
 #[test]
 fn sessions_are_counted_together() {

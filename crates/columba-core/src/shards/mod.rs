@@ -326,6 +326,16 @@ impl Core {
         }
     }
 
+    /// Whether this packet of a client would add to what already fills what waits for another shard. A publish is let
+    /// through, as most go nowhere else, and its publisher waits afterwards.
+    #[inline]
+    pub(crate) fn has_to_wait(&mut self, index: u32, packet: PacketType) -> bool {
+        if matches!(packet, PacketType::Subscribe | PacketType::Unsubscribe) {
+            self.stall(index);
+        }
+        self.connections[index].stalled
+    }
+
     fn unstall(&mut self, connection: ConnectionKey) {
         if let Some(index) = self.connections.resolve_connection(connection) {
             self.connections[index].stalled = false;
