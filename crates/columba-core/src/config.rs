@@ -48,7 +48,8 @@ pub struct Config {
 pub struct Limits {
     /// Open connections; a CONNECT beyond gets 0x97 Quota exceeded. Default 1,000,000.
     pub connections: usize,
-    /// Connections that have not finished CONNECT; one beyond is closed unheard. Default 10,000.
+    /// Connections that have not finished CONNECT; one beyond is closed unheard. Of several shards each has its own, and
+    /// as many again may be on their way to it. Default 10,000.
     pub pending_handshakes: usize,
     /// Seconds from opening a connection to its accepted CONNECT; then it is closed. Default 10.
     pub connect_timeout: u16,

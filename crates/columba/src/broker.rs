@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     gone: AtomicBool,
     /// What other shards have for this one, by their numbers.
     pub(crate) mailboxes: Box<[Mailbox]>,
+    /// Connections among the commands that come from other shards.
+    pub(crate) moving: AtomicUsize,
     /// A shutdown is under way, and the driver has nothing left to do.
     pub(crate) is_finished: AtomicBool,
 }

@@ -187,6 +187,7 @@ impl Driver {
                     self.attach(Io::Transport(transport), peer, BytesMut::new(), now);
                 }
                 Command::Moved(transport, peer, input) => {
+                    self.post.arrived();
                     self.attach(Io::Transport(transport), peer, input, now);
                 }
                 Command::Serve(listener) => self.listen(listener),
@@ -361,7 +362,8 @@ impl Driver {
             return;
         };
         if let Some(peer) = self.core.release(now, key) {
-            self.post.hand_over(shard, Command::Moved(transport, peer, unread));
+            let limit = self.core.config().limits.pending_handshakes;
+            self.post.hand_over(shard, Command::Moved(transport, peer, unread), limit);
         }
     }
 

@@ -82,10 +82,20 @@ impl Post {
         self.shards[self.own].mailboxes.iter().all(Mailbox::is_empty)
     }
 
-    /// Hands a connection to another shard.
-    pub(crate) fn hand_over(&self, to: usize, connection: Command) {
+    /// Hands a connection to another shard, unless `limit` of them wait there: then it is closed.
+    pub(crate) fn hand_over(&self, to: usize, connection: Command, limit: usize) {
+        let shard = &self.shards[to];
+        if shard.moving.fetch_add(1, Ordering::Relaxed) >= limit {
+            shard.moving.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         // If that shard is gone, so is the broker, and the connection with it.
-        let _ = self.shards[to].ask(connection);
+        let _ = shard.ask(connection);
+    }
+
+    /// A connection from another shard has been taken in.
+    pub(crate) fn arrived(&self) {
+        self.shards[self.own].moving.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// This shard has nothing left to do in a shutdown; whether all have nothing left.

@@ -3,11 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use columba::{Broker, Client, ClientError, Publish, QoS, Version};
+use columba::codec::{Connect, Packet};
+use columba::core::Core;
+use columba::{Broker, Client, ClientError, Config, Limits, Publish, QoS, Seed, Version, memory};
 use futures::executor::block_on;
 use futures::future::join_all;
 
-use crate::world::{Wire, World, next, text, within_deadline};
+use crate::world::{Door, Wire, World, next, text, within_deadline};
 
 /// So many clients that each of three shards has some.
 const CLIENTS: usize = 24;
@@ -63,6 +65,47 @@ fn when_one_driver_is_dropped_the_others_end() {
             broker.shutdown(Duration::ZERO).await;
         });
     }
+}
+
+/// Of those who come while a shard takes nobody in, as many wait for it as may be without an answer.
+#[test]
+fn a_shard_that_takes_nobody_in_is_waited_for_by_few() {
+    let few = |limits: &mut Limits| limits.pending_handshakes = 2;
+    let (broker, mut world) = World::with(Broker::builder().configure(|config| few(&mut config.limits)));
+    let door = Door::default();
+    // The first listener is the first shard's.
+    broker.serve(door.clone()).expect("the broker runs");
+    let mut wires = Vec::new();
+    for number in 0..CLIENTS {
+        let (theirs, ours) = memory::pipe(1000);
+        door.arrive(theirs);
+        let mut wire = Wire::new(ours, Version::V5);
+        let id = format!("client-{number}");
+        let connect = Packet::Connect(Box::new(Connect::new(Version::V5, &id)));
+        let mut greeting = Box::pin(wire.send(&connect));
+        assert!(world.poll(greeting.as_mut()).is_ready(), "there is room for it");
+        drop(greeting);
+        while world.poll_shard(0) {}
+        wires.push(wire);
+    }
+    let waits = |wire: &mut Wire| world.poll(Box::pin(wire.try_next()).as_mut()).is_pending();
+    let waiting = wires.iter_mut().map(waits).filter(|&waits| waits).count();
+    assert_eq!(waiting, 2 * (crate::SHARDS - 1));
+    world.settle();
+    let connected = world.run(broker.clients()).expect("the broker runs").len();
+    let at_home = (0..CLIENTS).filter(|number| home_of(&format!("client-{number}")) == 0).count();
+    assert_eq!(connected, at_home + waiting);
+    // Who has arrived is no longer on the way.
+    for number in 0..CLIENTS {
+        wires.push(world.run(Wire::connect(&broker, &format!("late-{number}"), Version::V5)));
+    }
+}
+
+/// The shard of a client in a world's broker.
+fn home_of(id: &str) -> usize {
+    let mut core = Core::new(Config::default(), Seed::from(1));
+    core.join_shards(0, crate::SHARDS);
+    core.placement().shard_of(id)
 }
 
 /// Everything that clients in different shards can have to do with each other.
