@@ -22,6 +22,8 @@ pub(super) struct Parked {
     /// The answer it waits for.
     sync: u64,
     what: Waiting,
+    /// Roughly its bytes.
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,19 @@ enum Waiting {
     Packet { header: FixedHeader, body: Box<[u8]>, announced: Vec<Box<str>> },
     /// Done, and to be answered.
     Answer { packet_id: PacketId, reasons: Vec<ReasonCode> },
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        size_of::<Parked>()
+            + match self {
+                Self::Packet { body, announced, .. } => {
+                    body.len()
+                        + announced.iter().map(|filter| filter.len() + size_of::<Box<str>>()).sum::<usize>()
+                }
+                Self::Answer { reasons, .. } => reasons.len(),
+            }
+    }
 }
 
 impl Core {
@@ -70,7 +85,9 @@ impl Core {
         };
         let connection = self.connections.connection_key(index);
         let sync = shards.sync();
-        shards.parked.push_back(Parked { connection, sync, what });
+        let size = what.size();
+        shards.parked_bytes += size;
+        shards.parked.push_back(Parked { connection, sync, what, size });
         self.connections[index].held = true;
     }
 
@@ -78,8 +95,9 @@ impl Core {
     pub(super) fn release_parked(&mut self) {
         while let Some(shards) = self.shards.get_mut()
             && shards.parked.front().is_some_and(|first| first.sync <= shards.synced())
-            && let Some(Parked { connection, what, .. }) = shards.parked.pop_front()
+            && let Some(Parked { connection, what, size, .. }) = shards.parked.pop_front()
         {
+            shards.parked_bytes -= size;
             let online = |index: &u32| self.connections[*index].phase == Phase::Online;
             let index = self.connections.resolve_connection(connection).filter(online);
             if let Some(index) = index {
@@ -101,6 +119,7 @@ impl Core {
                 (Waiting::Answer { .. }, None) => {}
             }
         }
+        self.unstall();
     }
 
     fn carry_out(&mut self, index: u32, header: FixedHeader, body: &[u8]) {

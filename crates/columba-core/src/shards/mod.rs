@@ -44,7 +44,8 @@ use crate::topics::GroupKey;
 pub const MAX_SHARDS: usize = 64;
 
 /// Bytes that wait for all other shards before publishers have to, in equal parts. As much as is read at a time from many
-/// connections: who has to stop in the middle of what was read costs a copy of the rest.
+/// connections: who has to stop in the middle of what was read costs a copy of the rest. As much again may be put aside
+/// until the others have answered.
 const BACKLOG: usize = 4 << 20;
 
 /// Which shard a client belongs to, the same for all shards of one broker.
@@ -82,6 +83,7 @@ pub(crate) struct Shards {
     syncs: u64,
     /// Subscriptions that wait until the others have heard of them, in order.
     parked: VecDeque<Parked>,
+    parked_bytes: usize,
     /// What the others were told to send here.
     wanted: HashMap<Box<str>, Wanted, FixedState>,
     groups: HashMap<GroupKey, Group, FixedState>,
@@ -162,6 +164,7 @@ impl Core {
             clock: 0,
             syncs: 0,
             parked: VecDeque::new(),
+            parked_bytes: 0,
             wanted: HashMap::with_hasher(self.hasher.clone()),
             groups: HashMap::with_hasher(self.hasher.clone()),
             changed_groups: Vec::new(),
@@ -188,11 +191,7 @@ impl Core {
         sibling.told = gauges;
         sibling.out.seal(&Header { clock, gauges });
         let batch = std::mem::take(&mut sibling.out);
-        if !shards.stalled.is_empty() && !shards.is_full() {
-            for connection in std::mem::take(&mut shards.stalled) {
-                self.unstall(connection);
-            }
-        }
+        self.unstall();
         Some(batch)
     }
 
@@ -323,6 +322,10 @@ impl Core {
         if shards.is_full() && !self.connections[index].stalled {
             self.connections[index].stalled = true;
             shards.stalled.push(self.connections.connection_key(index));
+            if shards.stalled.len() > 2 * self.connections.len() {
+                // Half of them have gone meanwhile.
+                shards.stalled.retain(|&key| self.connections.resolve_connection(key).is_some());
+            }
         }
     }
 
@@ -336,10 +339,18 @@ impl Core {
         self.connections[index].stalled
     }
 
-    fn unstall(&mut self, connection: ConnectionKey) {
-        if let Some(index) = self.connections.resolve_connection(connection) {
-            self.connections[index].stalled = false;
-            self.mark_ready(index);
+    /// Lets all go on that wait for room, if there is some.
+    fn unstall(&mut self) {
+        let Some(shards) =
+            self.shards.get_mut().filter(|shards| !shards.stalled.is_empty() && !shards.is_full())
+        else {
+            return;
+        };
+        for connection in std::mem::take(&mut shards.stalled) {
+            if let Some(index) = self.connections.resolve_connection(connection) {
+                self.connections[index].stalled = false;
+                self.mark_ready(index);
+            }
         }
     }
 
@@ -387,7 +398,7 @@ impl Elsewhere {
 impl Shards {
     fn is_full(&self) -> bool {
         let backlog = BACKLOG / self.siblings.len();
-        self.siblings.iter().any(|sibling| sibling.out.size() > backlog)
+        self.parked_bytes > BACKLOG || self.siblings.iter().any(|sibling| sibling.out.size() > backlog)
     }
 
     fn tell_all(&mut self, frame: &Frame<'_>) {
