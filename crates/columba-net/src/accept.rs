@@ -100,6 +100,11 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
+    /// None, with the same settings.
+    pub(crate) fn anew(&self) -> Self {
+        Self { pending: FuturesUnordered::new(), max: self.max, timeout: self.timeout }
+    }
+
     /// Goes on with all that are pending, and begins new ones while there is room for them. Beyond it connections wait
     /// in the system's queue.
     pub(crate) fn poll_accept<T, F>(

@@ -139,6 +139,16 @@ acceptor!(
     std::net::SocketAddr
 );
 
+impl TcpAcceptor {
+    /// The socket once more, while nobody waits for it.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Bound(Some(socket)) => socket.try_clone().map(|socket| Self::Bound(Some(socket))),
+            _ => Err(io::Error::other("a listener that accepts already cannot be cloned")),
+        }
+    }
+}
+
 #[cfg(unix)]
 acceptor!(
     UnixAcceptor,

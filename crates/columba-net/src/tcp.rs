@@ -74,6 +74,32 @@ impl TcpListener {
         Self::from_std(socket.into_std()?)
     }
 
+    /// The same socket with the same settings once more. For a broker of several shards: each accepts from a listener of its
+    /// own, so that TLS handshakes are shared out, too.
+    ///
+    /// ```no_run
+    /// # async fn example(broker: columba::Broker, shards: usize) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = columba_net::TcpListener::bind("127.0.0.1:1883").await?;
+    /// for _ in 1..shards {
+    ///     broker.serve(listener.try_clone()?)?;
+    /// }
+    /// broker.serve(listener)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// It accepts already, or the process has no file left that it may open.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            local: self.local,
+            rest: Rest::default(),
+            proxy_protocol: self.proxy_protocol,
+            handshakes: self.handshakes.anew(),
+        })
+    }
+
     /// The address it is bound to, with the port it really has.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
@@ -91,7 +117,7 @@ impl TcpListener {
     }
 
     /// How many connections may be in the midst of a handshake (PROXY protocol, TLS, WebSocket); others wait in the
-    /// system's queue. Default 1,024.
+    /// system's queue. Each clone has its own. Default 1,024.
     ///
     /// # Panics
     /// If it is 0.

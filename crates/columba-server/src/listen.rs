@@ -15,36 +15,49 @@ use crate::playground;
 /// A listener that is bound.
 pub(crate) struct Bound {
     pub(crate) kind: ListenerKind,
-    pub(crate) listener: Box<dyn Listener>,
+    /// One for each shard, or one where it cannot be shared out.
+    pub(crate) listeners: Vec<Box<dyn Listener>>,
     /// Where to reach it, if that is an address with a port.
     pub(crate) address: Option<SocketAddr>,
 }
 
 impl Bound {
+    /// Its transport and address.
+    pub(crate) fn name(&self) -> String {
+        self.listeners.first().map(Listener::address).unwrap_or_default()
+    }
+
     /// Whether other machines can reach it.
     pub(crate) fn is_public(&self) -> bool {
         self.address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
     }
 }
 
-/// Binds; the error is a sentence.
-pub(crate) async fn bind(config: &ListenerConfig, tls: Option<&Tls>) -> Result<Bound, String> {
+/// Binds for so many shards; the error is a sentence.
+pub(crate) async fn bind(config: &ListenerConfig, tls: Option<&Tls>, shards: usize) -> Result<Bound, String> {
     let ListenerConfig { kind, address, .. } = config;
     let kind = *kind;
     let outcome = match kind {
         ListenerKind::Unix => bind_unix(address),
-        _ => bind_tcp(config, tls).await,
+        _ => bind_tcp(config, tls, shards).await,
     };
-    let (listener, local) = outcome.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    Ok(Bound { kind, listener: Box::new(Watched { listener, warned: None }), address: local })
+    let (listeners, local) = outcome.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let watched = |listener| Box::new(Watched { listener, warned: None }) as Box<dyn Listener>;
+    Ok(Bound { kind, listeners: listeners.into_iter().map(watched).collect(), address: local })
 }
 
-async fn bind_tcp(
-    config: &ListenerConfig,
-    tls: Option<&Tls>,
-) -> io::Result<(Box<dyn Listener>, Option<SocketAddr>)> {
+type Listeners = (Vec<Box<dyn Listener>>, Option<SocketAddr>);
+
+async fn bind_tcp(config: &ListenerConfig, tls: Option<&Tls>, shards: usize) -> io::Result<Listeners> {
     let tcp = TcpListener::bind(&config.address).await?.proxy_protocol(config.proxy_protocol);
     let local = Some(tcp.local_addr());
+    let clones = (1..shards).map(|_| tcp.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    let all = clones.into_iter().chain([tcp]).map(|tcp| over(tcp, config, tls));
+    Ok((all.collect::<io::Result<_>>()?, local))
+}
+
+/// What is spoken over TCP at this listener.
+fn over(tcp: TcpListener, config: &ListenerConfig, tls: Option<&Tls>) -> io::Result<Box<dyn Listener>> {
     let web = |tcp: TcpListener| {
         let mut listener = WsListener::new(tcp).fallback(playground::page);
         if let Some(path) = &config.path {
@@ -55,7 +68,7 @@ async fn bind_tcp(
             None => listener,
         }
     };
-    let listener: Box<dyn Listener> = match (config.kind, tls) {
+    Ok(match (config.kind, tls) {
         (ListenerKind::Tls, Some(tls)) => Box::new(TlsListener::new(tcp, tls.clone())),
         (ListenerKind::Wss, Some(tls)) => Box::new(web(tcp).tls(tls.clone())),
         (ListenerKind::Ws, _) => Box::new(web(tcp)),
@@ -63,17 +76,16 @@ async fn bind_tcp(
         (ListenerKind::Tls | ListenerKind::Wss | ListenerKind::Unix, _) => {
             return Err(io::Error::other("there is no certificate"));
         }
-    };
-    Ok((listener, local))
+    })
 }
 
 #[cfg(unix)]
-fn bind_unix(path: &str) -> io::Result<(Box<dyn Listener>, Option<SocketAddr>)> {
-    Ok((Box::new(columba_net::UnixListener::bind(path)?), None))
+fn bind_unix(path: &str) -> io::Result<Listeners> {
+    Ok((vec![Box::new(columba_net::UnixListener::bind(path)?)], None))
 }
 
 #[cfg(not(unix))]
-fn bind_unix(_path: &str) -> io::Result<(Box<dyn Listener>, Option<SocketAddr>)> {
+fn bind_unix(_path: &str) -> io::Result<Listeners> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
 }
 

@@ -39,9 +39,10 @@ pub(crate) fn run(settings: Settings) -> Result<(), String> {
 
 async fn serve(settings: Settings) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let shards = settings.shards.get();
     let mut listeners = Vec::new();
     for config in &settings.listeners {
-        let bound = listen::bind(config, settings.tls.as_ref()).await?;
+        let bound = listen::bind(config, settings.tls.as_ref(), shards).await?;
         if bound.is_public() && settings.is_open_by_accident(bound.kind) {
             let address = &config.address;
             return Err(format!(
@@ -52,17 +53,18 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     let hint = hint(&listeners, settings.lets_anybody_in());
     let sys_interval = settings.sys_interval;
-    let shards = settings.shards.get();
     let (broker, drivers) = builder(settings)?.build_shards(shards);
     let threads = drivers.into_iter().map(start).collect::<io::Result<Vec<_>>>();
     let (threads, ended): (Vec<_>, Vec<_>) =
         threads.map_err(|error| format!("cannot start: {error}"))?.into_iter().unzip();
-    for Bound { listener, .. } in listeners {
-        let address = listener.address();
-        broker.serve(listener).map_err(|error| error.to_string())?;
+    for bound in listeners {
+        let name = bound.name();
+        for listener in bound.listeners {
+            broker.serve(listener).map_err(|error| error.to_string())?;
+        }
         // Whoever reads this may have gone; that is no reason to end.
         let mut output = std::io::stdout().lock();
-        let _ = writeln!(output, "listening {address}").and_then(|()| output.flush());
+        let _ = writeln!(output, "listening {name}").and_then(|()| output.flush());
     }
     log::hint(hint);
     let sys = sys_interval.map(|interval| tokio::spawn(sys::publish(broker.clone(), interval)));
@@ -189,9 +191,9 @@ const fn name(version: Version) -> &'static str {
 /// What listens where, and how to try it.
 fn hint(listeners: &[Bound], lets_anybody_in: bool) -> String {
     let mut hint = format!("columba {} listens on", env!("CARGO_PKG_VERSION"));
-    for Bound { listener, .. } in listeners {
+    for bound in listeners {
         hint.push_str("\n  ");
-        hint.push_str(&listener.address());
+        hint.push_str(&bound.name());
     }
     let plain = listeners.iter().find(|bound| bound.kind == ListenerKind::Tcp);
     if let Some(address) = plain.and_then(|bound| bound.address).filter(|_| lets_anybody_in) {

@@ -78,7 +78,8 @@ impl Broker {
         self.anywhere().ask(Command::Attach(Box::new(transport), peer))
     }
 
-    /// Accepts connections from a listener until the broker is shut down. Returns at once.
+    /// Accepts connections from a listener until the broker is shut down. Returns at once. Where there are several shards,
+    /// one of them accepts: each in its turn is given a listener.
     ///
     /// # Errors
     /// The broker is gone; the listener is dropped.

@@ -1,5 +1,8 @@
 //! TCP and the PROXY protocol.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use crate::common::{CONNACK, CONNECT, echo, ended, exchange, run, serve, serve_and_watch};
 use columba::Listener;
 use columba_net::TcpListener;
@@ -26,6 +29,39 @@ fn a_taken_port_is_an_error() {
         let error = TcpListener::bind(listener.local_addr()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
         assert!(TcpListener::bind("no.such.name.invalid:1883").await.is_err());
+    });
+}
+
+/// Whoever waits for the socket accepts from it, with the settings that it had.
+#[test]
+fn a_listener_can_be_cloned() {
+    run(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().proxy_protocol(true);
+        let address = listener.local_addr();
+        let clones = [listener.try_clone().unwrap(), listener.try_clone().unwrap()];
+        assert!(clones.iter().all(|clone| clone.local_addr() == address));
+        // The first of them accepts nothing.
+        let (broker, mut peers) = serve_and_watch(listener);
+        let [_idle, clone] = clones;
+        broker.serve(clone).unwrap();
+        for port in 50_000..50_020 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client
+                .write_all(format!("PROXY TCP4 192.0.2.7 198.51.100.1 {port} 1883\r\n").as_bytes())
+                .await
+                .unwrap();
+            echo(&mut client).await;
+            assert_eq!(peers.next().await.unwrap(), format!("tcp 192.0.2.7:{port} -"));
+        }
+    });
+}
+
+#[test]
+fn a_listener_that_accepts_is_not_cloned() {
+    run(async || {
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(poll_fn(|cx| Poll::Ready(listener.poll_accept(cx).is_pending())).await, "nobody comes");
+        assert!(listener.try_clone().is_err());
     });
 }
 
