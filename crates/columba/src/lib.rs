@@ -27,6 +27,13 @@
 //! }
 //! # Ok::<_, columba::ClientError>(())
 //! ```
+//!
+//! # Features
+//! None is on by default.
+//!
+//! * `tokio`: the module `tokio`, with adapters for its streams and a driver spawned on its runtime.
+//! * `smol`: the module `smol`, with a driver spawned on smol.
+//! * `shards`: `BrokerBuilder::build_shards`, one broker on several cores of the machine.
 
 mod broker;
 mod builder;
