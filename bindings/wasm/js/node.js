@@ -220,6 +220,8 @@ function handle(broker, stream, options) {
   });
   stream.on('drain', () => pipe.block(false));
   for (const end of ['end', 'close', 'error']) stream.on(end, () => pipe.close());
+  // Not every stream ends its own side with the other.
+  stream.on('end', () => stream.end());
   stream.resume();
   return { number: pipe.number, close: () => stream.destroy() };
 }

@@ -90,8 +90,10 @@ pub(crate) fn browser_tests() -> Result<Command, String> {
 
 fn test_runner(folder: &Path) -> Command {
     let mut command = Command::new("node");
-    // One file after the other: browsers and brokers of several would be in each other's way on a small machine.
-    command.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]).current_dir(folder);
+    // One file after the other: browsers and brokers of several would be in each other's way on a small machine. What hangs
+    // for ten minutes is named and fails.
+    let arguments = ["--test", "--test-reporter=tap", "--test-concurrency=1", "--test-timeout=600000"];
+    command.args(arguments).current_dir(folder);
     command
 }
 

@@ -11,9 +11,11 @@ import { promisify } from 'node:util';
 
 import { Broker } from 'columba';
 import mqtt from 'mqtt';
-import { connected, listening, within } from './support.mjs';
+import { connected, listening, started, until, within } from './support.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
+/** Of version 3.1.1, with the client id "c". */
+const CONNECT = Buffer.from('\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c');
 const run = (...args) => promisify(execFile)(process.execPath, args, { cwd: here, timeout: 60_000 });
 
 test('the same package for require', async (t) => {
@@ -78,6 +80,18 @@ test('a server of your own', async (t) => {
   const { port } = await broker.listen({ server });
   assert.equal(port, server.address().port);
   await connected(t, `mqtt://127.0.0.1:${port}`, {});
+});
+
+test('a stream that ends without a word is ended', async (t) => {
+  const broker = started(t);
+  for (const greeting of [[], [CONNECT]]) {
+    const stream = broker.stream();
+    const closed = once(stream, 'close');
+    for (const packet of greeting) stream.write(packet);
+    stream.resume().end();
+    await within(closed, 'the end');
+  }
+  await until(() => broker.metrics().connections === 0, 'the end of both connections');
 });
 
 test('a port that is taken is an error, and the broker goes on', async (t) => {
