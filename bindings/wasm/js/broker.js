@@ -233,6 +233,14 @@ export class Broker {
     this.#pipes.set(number, link);
     this.#schedule();
     const isOpen = () => this.#raw !== undefined && this.#pipes.has(number);
+    const close = () => {
+      if (!isOpen()) return;
+      this.#core();
+      link.flush();
+      this.#raw.ended(this.#clock.now(), number);
+      this.#pipes.delete(number);
+      this.#schedule();
+    };
     return {
       number,
       send: (bytes) => {
@@ -242,13 +250,18 @@ export class Broker {
         this.#activity += 1;
         this.#schedule();
       },
-      close: () => {
+      close,
+      /** The other side sends nothing any more; it may wait for the answers to what it has sent. */
+      end: () => {
         if (!isOpen()) return;
         this.#core();
         link.flush();
-        this.#raw.ended(this.#clock.now(), number);
-        this.#pipes.delete(number);
         this.#schedule();
+        later(() => {
+          if (!isOpen()) return;
+          close();
+          ends.close(false);
+        });
       },
       buffered: () => (isOpen() ? link.buffered() : 0),
       block: (isBlocked) => {

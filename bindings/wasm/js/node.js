@@ -117,7 +117,8 @@ class Listener {
   }
 
   start(server, port, host) {
-    this.#server = server ?? createServer();
+    // Who ends his side may wait for the answers.
+    this.#server = server ?? createServer({ allowHalfOpen: true });
     const accept = (socket) => this.#accept(socket);
     // A TLS server hands out its connections by another event.
     this.#server.on('secureConnection', accept);
@@ -166,8 +167,11 @@ class Listener {
     const limit = setTimeout(() => socket.destroy(), 10_000);
     limit.unref();
     socket.once('close', () => clearTimeout(limit));
+    const leave = () => socket.end();
+    socket.once('end', leave);
     socket.once('data', (first) => {
       clearTimeout(limit);
+      socket.off('end', leave);
       if (this.#isStopped) return socket.destroy();
       socket.pause();
       socket.unshift(first);
@@ -219,9 +223,9 @@ function handle(broker, stream, options) {
     }
   });
   stream.on('drain', () => pipe.block(false));
-  for (const end of ['end', 'close', 'error']) stream.on(end, () => pipe.close());
   // Not every stream ends its own side with the other.
-  stream.on('end', () => stream.end());
+  stream.on('end', () => pipe.end());
+  for (const end of ['close', 'error']) stream.on(end, () => pipe.close());
   stream.resume();
   return { number: pipe.number, close: () => stream.destroy() };
 }

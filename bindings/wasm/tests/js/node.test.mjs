@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 import { Broker } from 'columba';
 import mqtt from 'mqtt';
-import { connected, listening, started, until, within } from './support.mjs';
+import { connected, listening, until, within } from './support.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 /** Of version 3.1.1, with the client id "c". */
@@ -82,16 +82,20 @@ test('a server of your own', async (t) => {
   await connected(t, `mqtt://127.0.0.1:${port}`, {});
 });
 
-test('a stream that ends without a word is ended', async (t) => {
-  const broker = started(t);
-  for (const greeting of [[], [CONNECT]]) {
-    const stream = broker.stream();
+test('a stream that ends without DISCONNECT gets its answers, and is ended', async (t) => {
+  const { broker, listener } = await listening(t);
+  const answers = [];
+  const ways = [() => broker.stream(), () => net.connect(listener.port, '127.0.0.1')];
+  for (const [open, greeting] of ways.flatMap((open) => [[open, []], [open, [CONNECT]]])) {
+    const stream = open();
     const closed = once(stream, 'close');
+    stream.on('data', (bytes) => answers.push(bytes.toString('hex')));
     for (const packet of greeting) stream.write(packet);
-    stream.resume().end();
+    stream.end();
     await within(closed, 'the end');
   }
-  await until(() => broker.metrics().connections === 0, 'the end of both connections');
+  assert.deepEqual(answers, ['20020000', '20020000']);
+  await until(() => broker.metrics().connections === 0, 'the end of all connections');
 });
 
 test('a port that is taken is an error, and the broker goes on', async (t) => {
