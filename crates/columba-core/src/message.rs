@@ -200,17 +200,23 @@ impl Messages {
     pub(crate) fn release(&mut self, id: MessageId, timers: &mut Timers) {
         let message = &mut self.store[id as usize];
         message.references -= 1;
-        if message.references > 0 {
-            return;
+        if message.references == 0 {
+            self.remove(id, timers);
         }
+    }
+
+    #[inline]
+    fn remove(&mut self, id: MessageId, timers: &mut Timers) -> Message {
         let message = self.store.remove(id as usize);
-        self.bytes -= message.held();
+        // Nothing else takes bytes away, so there is no need to count them.
+        self.bytes -= if message.expired { message.held() } else { message.size() };
         if let Some((_, timer)) = message.expiry().filter(|_| !message.expired) {
             timers.cancel(timer);
         }
         if self.store.is_empty() && self.store.capacity() > 1024 {
             self.store.shrink_to_fit();
         }
+        message
     }
 
     /// One of the references has been sent and must be able to be sent again.
@@ -274,19 +280,17 @@ impl Messages {
         self.store[id as usize].share().clone()
     }
 
-    /// The same where the caller is about to release a reference: with the last one the content itself.
+    /// The same in exchange for a reference: for the last one it is the content itself.
     #[inline]
-    pub(crate) fn part_with(&mut self, id: MessageId) -> Arc<Content> {
+    pub(crate) fn part_with(&mut self, id: MessageId, timers: &mut Timers) -> Arc<Content> {
         let message = &mut self.store[id as usize];
         if message.references > 1 {
+            message.references -= 1;
             return message.share().clone();
         }
+        let mut message = self.remove(id, timers);
         message.share();
-        let before = message.held();
-        let body = std::mem::replace(&mut message.body, Body::Packed(Box::default()));
-        (message.topic_len, message.properties_len) = (0, 0);
-        self.bytes -= before - message.held();
-        match body {
+        match message.body {
             Body::Shared(content) => content,
             Body::Packed(_) => unreachable!("it has just been shared"),
         }

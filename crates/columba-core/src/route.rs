@@ -416,10 +416,15 @@ impl Core {
 
     /// Gives a delivery's message and notes back.
     pub(crate) fn let_go(&mut self, delivery: &Delivery) {
+        self.let_go_notes(delivery);
+        self.messages.release(delivery.message, &mut self.timers);
+    }
+
+    /// The same where the message has gone already.
+    pub(crate) fn let_go_notes(&mut self, delivery: &Delivery) {
         if let Notes::Extra(extra) = delivery.notes() {
             self.extras.remove(extra as usize);
         }
-        self.messages.release(delivery.message, &mut self.timers);
     }
 
     /// Counts and reports a delivery that is not made.

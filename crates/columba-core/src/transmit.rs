@@ -36,7 +36,8 @@ trait Outlet {
     /// Where packets other than PUBLISH go.
     fn bytes(&mut self) -> &mut Chunks;
 
-    /// Takes a PUBLISH. After one without a packet identifier, that has no [`Sending::id`], the delivery is let go.
+    /// Takes a PUBLISH. One without a packet identifier is over with that: unless it is too large, the outlet lets go of
+    /// the delivery.
     fn publish(&mut self, core: &mut Core, sending: &Sending) -> Outcome;
 }
 
@@ -90,6 +91,9 @@ impl Outlet for Chunks {
         if let Some(aliases) = &mut connection.aliases {
             aliases.outgoing.commit(message.topic());
         }
+        if sending.id.is_none() {
+            core.let_go(&sending.delivery);
+        }
         Outcome::Written
     }
 }
@@ -131,7 +135,7 @@ impl Outlet for Decoded<'_> {
         }
         let content = match sending.id {
             Some(_) => core.messages.share(sending.delivery.message),
-            None => core.messages.part_with(sending.delivery.message),
+            None => core.messages.part_with(sending.delivery.message, &mut core.timers),
         };
         let content =
             if v5 || content.forwarded().is_empty() { content } else { content.without_properties().into() };
@@ -143,6 +147,9 @@ impl Outlet for Decoded<'_> {
             .with_expiry(expiry)
             .with_subscription_ids(ids);
         self.parcels.push(parcel);
+        if sending.id.is_none() {
+            core.let_go_notes(&sending.delivery);
+        }
         Outcome::Written
     }
 }
@@ -284,8 +291,8 @@ impl Core {
                 }
                 return Flow::Idle;
             };
-            let may_send = state.inflight.outstanding() < quota && state.inflight.has_free_id();
-            if delivery.qos() > QoS::AtMostOnce && !may_send {
+            let may_send = || state.inflight.outstanding() < quota && state.inflight.has_free_id();
+            if delivery.qos() > QoS::AtMostOnce && !may_send() {
                 // [MQTT-3.3.4-9] [MQTT-4.9.0-2]: an acknowledgement sets this going again.
                 return Flow::Idle;
             }
@@ -316,12 +323,7 @@ impl Core {
                 self.metrics.packets_sent += 1;
             } else if let Outcome::TooLarge = self.write(index, session, &entry.delivery, Some(id), true, out)
             {
-                let client_id = self.sessions[session].client_id.clone();
-                self.report_drop(&client_id, &entry.delivery, DropCause::TooLarge);
-                self.sessions[session].inflight.complete(id);
-                self.messages.unpin(entry.delivery.message);
-                self.uncount(session, &entry.delivery);
-                self.let_go(&entry.delivery);
+                self.drop_too_large(session, &entry.delivery, Some(id));
             }
         }
         self.sessions[session].inflight.all_resent()
@@ -339,24 +341,25 @@ impl Core {
             self.messages.pin(delivery.message);
             self.sessions[session].inflight.push(delivery)
         });
-        match (self.write(index, session, &delivery, id, false, out), id) {
-            (Outcome::Written, Some(_)) => {}
-            (Outcome::Written, None) => {
-                self.uncount(session, &delivery);
-                self.let_go(&delivery);
-            }
-            (Outcome::TooLarge, id) => {
-                // As if it had been sent and acknowledged [MQTT-3.1.2-25].
-                if let Some(id) = id {
-                    self.sessions[session].inflight.complete(id);
-                    self.messages.unpin(delivery.message);
-                }
-                let client_id = self.sessions[session].client_id.clone();
-                self.report_drop(&client_id, &delivery, DropCause::TooLarge);
-                self.uncount(session, &delivery);
-                self.let_go(&delivery);
-            }
+        if id.is_none() {
+            self.uncount(session, &delivery);
         }
+        if let Outcome::TooLarge = self.write(index, session, &delivery, id, false, out) {
+            self.drop_too_large(session, &delivery, id);
+        }
+    }
+
+    /// As if it had been sent and acknowledged [MQTT-3.1.2-25].
+    #[cold]
+    fn drop_too_large(&mut self, session: u32, delivery: &Delivery, id: Option<PacketId>) {
+        let client_id = self.sessions[session].client_id.clone();
+        self.report_drop(&client_id, delivery, DropCause::TooLarge);
+        if let Some(id) = id {
+            self.sessions[session].inflight.complete(id);
+            self.messages.unpin(delivery.message);
+            self.uncount(session, delivery);
+        }
+        self.let_go(delivery);
     }
 
     #[inline]

@@ -29,7 +29,7 @@ pub(crate) struct State {
     /// Packets for the broker.
     pub(crate) outgoing: VecDeque<Outgoing>,
     /// Messages for the client.
-    messages: VecDeque<Message>,
+    messages: VecDeque<Parcel>,
     /// Payload bytes in `messages`.
     message_bytes: usize,
     /// Tasks that wait for a message.
@@ -137,9 +137,7 @@ impl Local {
             state.take_packets(&out.to_vec());
             out.clear();
         }
-        for parcel in parcels.drain(..) {
-            state.take_publish(parcel);
-        }
+        state.take_parcels(parcels);
         // Once it has enough, it has until it has taken half of it.
         if state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES {
             self.blocked.store(true, Ordering::Release);
@@ -205,7 +203,7 @@ impl State {
     }
 
     fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
-        let Some(message) = self.messages.pop_front() else {
+        let Some(parcel) = self.messages.pop_front() else {
             if self.closed.is_some() {
                 return Poll::Ready(None);
             }
@@ -214,8 +212,8 @@ impl State {
             }
             return Poll::Pending;
         };
-        self.message_bytes -= message.payload().len();
-        Poll::Ready(Some(message))
+        self.message_bytes -= parcel.content().payload().len();
+        Poll::Ready(Some(Message::new(parcel)))
     }
 
     /// Whether the client has taken enough to be given more again.
@@ -263,24 +261,36 @@ impl State {
         }
     }
 
-    fn take_publish(&mut self, parcel: Parcel) {
-        let Some(id) = parcel.packet_id() else {
-            return self.push(Message::new(parcel));
-        };
-        if parcel.qos() == QoS::AtLeastOnce {
-            self.push(Message::new(parcel));
-            return self.acknowledge(PacketType::PubAck, id);
+    fn take_parcels(&mut self, parcels: &mut Vec<Parcel>) {
+        if parcels.iter().any(|parcel| parcel.packet_id().is_some()) {
+            parcels.retain(|parcel| self.answer_publish(parcel));
         }
-        if !self.unreleased.contains(&id) {
-            self.unreleased.push(id);
-            self.push(Message::new(parcel));
+        self.message_bytes += parcels.iter().map(|parcel| parcel.content().payload().len()).sum::<usize>();
+        let room = self.messages.capacity().max(2 * parcels.len());
+        if self.messages.is_empty() && parcels.capacity() <= room {
+            // All at once, for the room that has become free; but nobody keeps much more of it than was needed.
+            let free = std::mem::replace(&mut self.messages, std::mem::take(parcels).into());
+            *parcels = free.into();
+        } else {
+            self.messages.extend(parcels.drain(..));
         }
-        self.acknowledge(PacketType::PubRec, id);
     }
 
-    fn push(&mut self, message: Message) {
-        self.message_bytes += message.payload().len();
-        self.messages.push_back(message);
+    /// Acknowledges a PUBLISH where it asks for that; false if it has come before.
+    fn answer_publish(&mut self, parcel: &Parcel) -> bool {
+        let Some(id) = parcel.packet_id() else {
+            return true;
+        };
+        if parcel.qos() == QoS::AtLeastOnce {
+            self.acknowledge(PacketType::PubAck, id);
+            return true;
+        }
+        let is_new = !self.unreleased.contains(&id);
+        if is_new {
+            self.unreleased.push(id);
+        }
+        self.acknowledge(PacketType::PubRec, id);
+        is_new
     }
 
     fn acknowledge(&mut self, packet: PacketType, id: PacketId) {
