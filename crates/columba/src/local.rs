@@ -49,10 +49,11 @@ pub(crate) struct State {
     pub(crate) closed: Option<ClientError>,
 }
 
-/// A packet on its way to the broker.
+/// A packet on its way to the broker. The others fit into what a parcel leaves, so that a thousand that wait are no larger
+/// than their parcels.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Encoded(Vec<u8>),
+    Encoded(Box<[u8]>),
     Ack(PacketType, PacketId),
     Publish(Parcel),
 }
@@ -87,6 +88,26 @@ impl Local {
         if let Some(driver) = self.driver.get() {
             driver.wake_by_ref();
         }
+    }
+
+    /// Hands a PUBLISH at QoS 0 to the driver; gives it back if there is no room for it.
+    #[inline]
+    pub(crate) fn try_publish(&self, parcel: Parcel) -> Result<Option<Parcel>, ClientError> {
+        let first = {
+            let mut state = self.lock();
+            if let Some(error) = &state.closed {
+                return Err(error.clone());
+            }
+            if state.outgoing.len() >= MAX_OUTGOING {
+                return Ok(Some(parcel));
+            }
+            state.outgoing.push_back(Outgoing::Publish(parcel));
+            state.outgoing.len() == 1
+        };
+        if first {
+            self.wake_driver();
+        }
+        Ok(None)
     }
 
     /// Hands a packet to the driver, if there is room for it.
@@ -334,5 +355,16 @@ impl State {
 
     fn answer(&mut self, id: PacketId, answer: Answer) {
         self.answered.extend(self.waiting.remove(&id).map(|waiting| (waiting, answer)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_no_larger_than_a_parcel() {
+        assert_eq!(size_of::<Outgoing>(), size_of::<Parcel>());
+        assert_eq!(size_of::<Option<Outgoing>>(), size_of::<Parcel>());
     }
 }
