@@ -355,9 +355,8 @@ impl Core {
     ) -> Result<Admitted, ReasonCode> {
         let allowed = self.check_client(index, session, message);
         let outcome = allowed.and_then(|()| self.admit_message(session, message));
-        if let Err(reason) = &outcome {
-            let client_id = self.sessions[session].client_id.clone();
-            self.report_refusal(&client_id, message.topic, message.qos, *reason);
+        if let Err(reason) = outcome {
+            self.report_refused(session, message, reason);
         }
         outcome
     }
@@ -476,6 +475,12 @@ impl Core {
         self.messages.unpin(delivery.message);
         self.uncount(session, delivery);
         self.let_go(delivery);
+    }
+
+    #[cold]
+    fn report_refused(&mut self, session: u32, message: &NewMessage<'_>, reason: ReasonCode) {
+        let client_id = self.sessions[session].client_id.clone();
+        self.report_refusal(&client_id, message.topic, message.qos, reason);
     }
 
     /// Counts and reports a message that was refused.

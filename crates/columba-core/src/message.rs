@@ -268,6 +268,7 @@ impl Messages {
     fn remove(&mut self, id: MessageId, timers: &mut Timers) -> Body {
         let message = &mut self.places[id as usize];
         // Only expiry takes bytes away, so there is no need to count them.
+        debug_assert!(message.expired || message.held() == message.size());
         self.bytes -= if message.expired { message.held() } else { message.size() };
         if let Some(rare) = message.rare.take()
             && let Some((_, timer)) = rare.expiry.filter(|_| !message.expired)

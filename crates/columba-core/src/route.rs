@@ -129,11 +129,7 @@ impl Core {
             return;
         }
         let id = store(&mut self.messages, &mut self.timers);
-        let matches = std::mem::take(&mut self.scratch.matches);
-        for found in &matches {
-            self.deliver(found, id, head);
-        }
-        self.scratch.matches = matches;
+        self.deliver_to_matches(id, head);
         if admitted.keep {
             self.retain(id);
             if let Some(stamp) = self.scratch.change {
@@ -141,6 +137,14 @@ impl Core {
             }
         }
         self.messages.release(id, &mut self.timers);
+    }
+
+    fn deliver_to_matches(&mut self, id: MessageId, head: &Head) {
+        let matches = std::mem::take(&mut self.scratch.matches);
+        for found in &matches {
+            self.deliver(found, id, head);
+        }
+        self.scratch.matches = matches;
     }
 
     /// Collects who gets the message: each session once, with the best of its subscriptions and all their
@@ -196,6 +200,7 @@ impl Core {
     }
 
     /// Adds a message to a session that matched, with or without a connection [MQTT-4.5.0-1].
+    #[inline]
     fn deliver(&mut self, found: &Match, id: MessageId, head: &Head) {
         let size = head.size();
         // [MQTT-3.8.4-8] [MQTT-4.8.2-3]

@@ -122,17 +122,12 @@ impl Outlet for Decoded<'_> {
         let connection = &core.connections[sending.connection];
         let v5 = connection.version == Version::V5;
         let message = core.messages.get(sending.delivery.message);
+        if may_be_too_large(connection, message.size()) && sending.is_too_large(core) {
+            return Outcome::TooLarge;
+        }
         let mut single = [SubscriptionId::MAX];
         let ids = if v5 { sending.subscription_ids(&core.extras, &mut single) } else { &[] };
         let expiry = if v5 { message.remaining_expiry(core.now) } else { None };
-        if may_be_too_large(connection, message.payload().len()) {
-            let mut head = sending.head(message);
-            (head.subscription_ids, head.message_expiry) = (ids, expiry);
-            head.forwarded = if v5 { message.forwarded() } else { &[] };
-            if is_too_large(connection, &head) {
-                return Outcome::TooLarge;
-            }
-        }
         let content = match sending.id {
             Some(_) => core.messages.share(sending.delivery.message),
             None => core.messages.part_with(sending.delivery.message, &mut core.timers),
@@ -144,8 +139,7 @@ impl Outlet for Decoded<'_> {
             .with_qos(sending.delivery.qos(), sending.id)
             .with_retain(sending.delivery.retain)
             .with_dup(sending.dup)
-            .with_expiry(expiry)
-            .with_subscription_ids(ids);
+            .with_notes(expiry, ids);
         self.parcels.push(parcel);
         if sending.id.is_none() {
             core.let_go_notes(&sending.delivery);
@@ -155,6 +149,21 @@ impl Outlet for Decoded<'_> {
 }
 
 impl Sending {
+    /// Whether the client would not take it as bytes, topic aliases aside.
+    #[cold]
+    fn is_too_large(&self, core: &Core) -> bool {
+        let connection = &core.connections[self.connection];
+        let message = core.messages.get(self.delivery.message);
+        let mut single = [SubscriptionId::MAX];
+        let mut head = self.head(message);
+        if connection.version == Version::V5 {
+            head.forwarded = message.forwarded();
+            head.message_expiry = message.remaining_expiry(core.now);
+            head.subscription_ids = self.subscription_ids(&core.extras, &mut single);
+        }
+        is_too_large(connection, &head)
+    }
+
     /// What is the same in all versions of MQTT.
     #[inline]
     fn head<'a>(&self, message: &'a Message) -> PublishHead<'a> {
@@ -190,7 +199,9 @@ impl Sending {
     }
 }
 
-/// Whether the client, or the format, takes no packet with such a payload. [`is_too_large`] knows for sure.
+/// Whether the client, or the format, may take no packet with a payload of up to this size. [`is_too_large`] knows for
+/// sure.
+#[inline]
 fn may_be_too_large(connection: &Connection, payload_len: usize) -> bool {
     connection.maximum_packet_size < u32::MAX || payload_len > CAN_OVERFLOW
 }
@@ -380,14 +391,19 @@ impl Core {
         self.metrics.packets_sent += 1;
         self.metrics.publishes_sent += 1;
         if let Some(topic) = topic {
-            self.emit(EventMask::DELIVERED, |core| Event::Delivered {
-                client_id: core.sessions[session].client_id.clone(),
-                topic,
-                qos: delivery.qos(),
-                dup,
-            });
+            self.report_delivered(session, topic, delivery.qos(), dup);
         }
         Outcome::Written
+    }
+
+    #[cold]
+    fn report_delivered(&mut self, session: u32, topic: Box<str>, qos: QoS, dup: bool) {
+        self.emit(EventMask::DELIVERED, |core| Event::Delivered {
+            client_id: core.sessions[session].client_id.clone(),
+            topic,
+            qos,
+            dup,
+        });
     }
 
     #[cold]
