@@ -185,12 +185,13 @@ pub(crate) fn wake(mut state: MutexGuard<'_, State>) {
     let closed = state.closed.is_some();
     let receives = !state.receivers.is_empty() && (closed || !state.messages.is_empty());
     let sends = !state.senders.is_empty() && (closed || state.outgoing.len() < MAX_OUTGOING);
-    if !receives && !sends && state.answered.is_empty() {
-        return;
-    }
     // One task that reads is the usual case: the room for it is kept.
     let receiver = if receives { state.receivers.pop() } else { None };
     let more = receives && !state.receivers.is_empty();
+    if !more && !sends && state.answered.is_empty() {
+        drop(state);
+        return receiver.into_iter().for_each(Waker::wake);
+    }
     let more = if more { std::mem::take(&mut state.receivers) } else { Vec::new() };
     let senders = if sends { std::mem::take(&mut state.senders) } else { Vec::new() };
     let answered = std::mem::take(&mut state.answered);
