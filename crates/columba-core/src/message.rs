@@ -503,4 +503,27 @@ mod tests {
     fn an_entry_is_small() {
         assert_eq!((size_of::<Body>(), size_of::<Message>()), (16, 48));
     }
+
+    #[test]
+    fn places_are_used_again_and_given_back_after_a_burst() {
+        let (mut messages, mut timers) = (Messages::default(), Timers::default());
+        let store = |messages: &mut Messages| {
+            let content = Arc::new(Content::new(TopicBuf::parse("a".into()).unwrap(), Bytes::new()));
+            let head = Head::of(&NewMessage::of_content(&content, QoS::AtMostOnce, false, None));
+            messages.store_content(content, &head, &mut Timers::default())
+        };
+        let ids: Vec<_> = (0..3).map(|_| store(&mut messages)).collect();
+        assert_eq!(ids, [0, 1, 2]);
+        messages.release(0, &mut timers);
+        messages.release(1, &mut timers);
+        assert_eq!(messages.iter().map(|(id, _)| id).collect::<Vec<_>>(), [2]);
+        assert_eq!((store(&mut messages), store(&mut messages), store(&mut messages)), (1, 0, 3));
+        assert_eq!((messages.len(), messages.bytes()), (4, 4 * (MESSAGE_OVERHEAD + 1)));
+        let burst: Vec<_> = (0..2 * KEPT_PLACES).map(|_| store(&mut messages)).collect();
+        for id in (0..4).chain(burst) {
+            messages.release(id, &mut timers);
+        }
+        assert_eq!((messages.len(), messages.bytes(), messages.places.capacity()), (0, 0, 0));
+        assert_eq!(store(&mut messages), 0);
+    }
 }

@@ -361,11 +361,30 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use columba_core::Content;
+    use columba_core::codec::TopicBuf;
+
     use super::*;
 
     #[test]
     fn a_packet_is_no_larger_than_a_parcel() {
         assert_eq!(size_of::<Outgoing>(), size_of::<Parcel>());
         assert_eq!(size_of::<Option<Outgoing>>(), size_of::<Parcel>());
+    }
+
+    #[test]
+    fn a_client_keeps_no_more_room_than_it_needed() {
+        let parcel = Parcel::new(Content::new(TopicBuf::parse("a".into()).unwrap(), "hello".into()));
+        let mut parcels = Vec::with_capacity(1000);
+        let (few, many) = (Local::default(), Local::default());
+        parcels.push(parcel.clone());
+        few.deliver(&mut Chunks::new(), &mut parcels);
+        assert!(parcels.is_empty() && parcels.capacity() >= 1000, "the driver keeps it");
+        assert!(few.lock().messages.capacity() < 100);
+        parcels.extend(std::iter::repeat_n(parcel, 1000));
+        many.deliver(&mut Chunks::new(), &mut parcels);
+        assert!(parcels.is_empty());
+        let state = many.lock();
+        assert_eq!((state.messages.len(), state.message_bytes), (1000, 5000));
     }
 }
