@@ -431,11 +431,15 @@ impl Core {
     /// Puts the connection on the list of those with something to do.
     #[inline]
     pub(crate) fn mark_ready(&mut self, index: u32) {
-        let connection = &mut self.connections[index];
-        if !connection.ready {
-            connection.ready = true;
-            self.ready.push_back(index);
+        if !self.connections[index].ready {
+            self.make_ready(index);
         }
+    }
+
+    #[inline(never)]
+    fn make_ready(&mut self, index: u32) {
+        self.connections[index].ready = true;
+        self.ready.push_back(index);
     }
 
     /// Reports an event of a kind that is asked for; `event` is made only then.

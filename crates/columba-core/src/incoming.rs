@@ -12,7 +12,7 @@ use crate::connection::{Aliases, Phase};
 use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask, Fault};
 use crate::inflight::State;
-use crate::message::NewMessage;
+use crate::message::{Head, NewMessage};
 use crate::parcel::Parcel;
 use crate::route::Admitted;
 use crate::session::Delivery;
@@ -310,8 +310,9 @@ impl Core {
             expires: self.expires(packet.properties.message_expiry),
         };
         let outcome = self.admit_from(index, session, &message);
-        if let Ok(admitted) = &outcome {
-            self.distribute(admitted, |messages, timers| messages.store(&message, timers));
+        if let Ok(admitted) = outcome {
+            let head = Head::of(&message);
+            self.distribute(admitted, &head, |messages, timers| messages.store(&message, timers));
             self.emit(EventMask::PUBLISHED, |core| core.published(session, &message));
         }
         self.scratch.forwarded = forwarded;
@@ -328,11 +329,10 @@ impl Core {
             content = content.without_properties().into();
         }
         let message = NewMessage::of_content(&content, qos, retain, expires);
+        let head = Head::of(&message);
         let admitted = self.admit_from(index, session, &message)?;
         let reported = self.config.events.contains(EventMask::PUBLISHED).then(|| content.clone());
-        self.distribute(&admitted, |messages, timers| {
-            messages.store_content(content, qos, retain, expires, timers)
-        });
+        self.distribute(admitted, &head, |messages, timers| messages.store_content(content, &head, timers));
         if let Some(content) = reported {
             let message = NewMessage::of_content(&content, qos, retain, expires);
             self.emit(EventMask::PUBLISHED, |core| core.published(session, &message));
@@ -355,9 +355,8 @@ impl Core {
     ) -> Result<Admitted, ReasonCode> {
         let allowed = self.check_client(index, session, message);
         let outcome = allowed.and_then(|()| self.admit_message(session, message));
-        if let Err(reason) = &outcome {
-            let client_id = self.sessions[session].client_id.clone();
-            self.report_refusal(&client_id, message.topic, message.qos, *reason);
+        if let Err(reason) = outcome {
+            self.report_refused(session, message, reason);
         }
         outcome
     }
@@ -476,6 +475,12 @@ impl Core {
         self.messages.unpin(delivery.message);
         self.uncount(session, delivery);
         self.let_go(delivery);
+    }
+
+    #[cold]
+    fn report_refused(&mut self, session: u32, message: &NewMessage<'_>, reason: ReasonCode) {
+        let client_id = self.sessions[session].client_id.clone();
+        self.report_refusal(&client_id, message.topic, message.qos, reason);
     }
 
     /// Counts and reports a message that was refused.

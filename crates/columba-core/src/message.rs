@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use columba_codec::{QoS, TopicBuf, TopicName};
-use slab::Slab;
 
 use crate::Time;
 use crate::parcel::Content;
@@ -22,11 +21,20 @@ pub(crate) type MessageId = u32;
 /// costs less than the bookkeeping, and it must not keep a large buffer alive.
 pub(crate) const SHARE_FROM: usize = 8 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Messages {
-    store: Slab<Message>,
+    /// Written and emptied where they are: they are too large to be moved for every message. A free place has no
+    /// references, and in `size` the next one that is free.
+    places: Vec<Message>,
+    /// The place that became free last, or `NO_PLACE`.
+    free: MessageId,
+    len: usize,
     bytes: usize,
 }
+
+const NO_PLACE: MessageId = MessageId::MAX;
+/// Places that are kept when none is taken.
+const KEPT_PLACES: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -99,10 +107,10 @@ impl<'a> NewMessage<'a> {
 }
 
 /// What of a message does not depend on the form it is kept in.
-#[derive(Clone, Copy)]
-struct Head {
-    qos: QoS,
-    retain: bool,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
     expires: Option<Time>,
     topic_len: u16,
     properties_len: u32,
@@ -111,7 +119,7 @@ struct Head {
 
 impl Head {
     #[inline]
-    fn of(new: &NewMessage<'_>) -> Self {
+    pub(crate) fn of(new: &NewMessage<'_>) -> Self {
         Self {
             qos: new.qos,
             retain: new.retain,
@@ -121,6 +129,17 @@ impl Head {
             size: new.size() as u32,
         }
     }
+
+    /// Its size as counted for every limit.
+    pub(crate) const fn size(&self) -> usize {
+        self.size as usize
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: NO_PLACE, len: 0, bytes: 0 }
+    }
 }
 
 impl Messages {
@@ -129,26 +148,42 @@ impl Messages {
         self.bytes
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.store.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     #[inline]
     pub(crate) fn get(&self, id: MessageId) -> &Message {
-        &self.store[id as usize]
+        let message = &self.places[id as usize];
+        debug_assert!(message.references > 0, "whoever knows the number holds a reference");
+        message
+    }
+
+    #[inline]
+    fn get_mut(&mut self, id: MessageId) -> &mut Message {
+        let message = &mut self.places[id as usize];
+        debug_assert!(message.references > 0, "whoever knows the number holds a reference");
+        message
     }
 
     /// All messages, in the order of their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Message)> {
-        self.store.iter().map(|(id, message)| (id as MessageId, message))
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (MessageId, &Message)> {
+        let places = self.places.iter().enumerate().filter(|(_, message)| message.references > 0);
+        places.map(|(id, message)| (id as MessageId, message))
     }
 
     /// Stores a message with one reference, the caller's.
     pub(crate) fn store(&mut self, new: &NewMessage<'_>, timers: &mut Timers) -> MessageId {
         let shared = new.shared.filter(|bytes| bytes.len() >= SHARE_FROM).cloned();
         let inline = if shared.is_some() { &[][..] } else { new.payload };
-        let rare = shared.map(|shared| Box::new(Rare { shared: Some(shared), ..Rare::default() }));
-        self.insert(Head::of(new), Body::pack(new.topic, new.forwarded, inline), rare, timers)
+        let head = Head::of(new);
+        let (id, place) = self.insert(&head);
+        place.body = Body::pack(new.topic, new.forwarded, inline);
+        if shared.is_some() {
+            place.rare = Some(Box::new(Rare { shared, ..Rare::default() }));
+        }
+        self.begin_expiry(id, &head, timers);
+        id
     }
 
     /// The same for one whose content is shared as it is.
@@ -156,71 +191,107 @@ impl Messages {
     pub(crate) fn store_content(
         &mut self,
         content: Arc<Content>,
-        qos: QoS,
-        retain: bool,
-        expires: Option<Time>,
+        head: &Head,
         timers: &mut Timers,
     ) -> MessageId {
-        let new = NewMessage::of_content(&content, qos, retain, expires);
-        let head = Head::of(&new);
-        self.insert(head, Body::Shared(content), None, timers)
+        let (id, place) = self.insert(head);
+        place.body = Body::Shared(content);
+        self.begin_expiry(id, head, timers);
+        id
     }
 
-    /// The entry is written where it stays: it is too large to be moved for every message.
+    /// A place with everything but the body.
     #[inline]
-    fn insert(&mut self, head: Head, body: Body, rare: Option<Box<Rare>>, timers: &mut Timers) -> MessageId {
-        self.bytes += head.size as usize;
-        let entry = self.store.vacant_entry();
-        let id = entry.key() as MessageId;
-        entry.insert(Message {
-            references: 1,
-            pins: 0,
-            qos: head.qos,
-            retain: head.retain,
-            retained: false,
-            expired: false,
-            topic_len: head.topic_len,
-            properties_len: head.properties_len,
-            size: head.size,
-            body,
-            rare,
-        });
+    fn insert(&mut self, head: &Head) -> (MessageId, &mut Message) {
+        if self.free == NO_PLACE {
+            self.grow();
+        }
+        let id = self.free;
+        let place = &mut self.places[id as usize];
+        self.free = place.size;
+        self.len += 1;
+        self.bytes += head.size();
+        place.references = 1;
+        place.pins = 0;
+        place.qos = head.qos;
+        place.retain = head.retain;
+        place.retained = false;
+        place.expired = false;
+        place.topic_len = head.topic_len;
+        place.properties_len = head.properties_len;
+        place.size = head.size;
+        (id, place)
+    }
+
+    #[inline]
+    fn begin_expiry(&mut self, id: MessageId, head: &Head, timers: &mut Timers) {
         if let Some(at) = head.expires {
             self.set_expiry(id, at, timers);
         }
-        id
+    }
+
+    /// One free place more.
+    #[cold]
+    fn grow(&mut self) {
+        let id = self.places.len() as MessageId;
+        self.places.push(Message {
+            references: 0,
+            pins: 0,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            retained: false,
+            expired: false,
+            topic_len: 0,
+            properties_len: 0,
+            size: std::mem::replace(&mut self.free, id),
+            body: Body::default(),
+            rare: None,
+        });
     }
 
     #[inline]
     pub(crate) fn acquire(&mut self, id: MessageId) {
-        self.store[id as usize].references += 1;
+        self.get_mut(id).references += 1;
     }
 
     #[inline]
     pub(crate) fn release(&mut self, id: MessageId, timers: &mut Timers) {
-        let message = &mut self.store[id as usize];
+        let message = self.get_mut(id);
         message.references -= 1;
-        if message.references > 0 {
-            return;
+        if message.references == 0 {
+            self.remove(id, timers);
         }
-        let message = self.store.remove(id as usize);
-        self.bytes -= message.held();
-        if let Some((_, timer)) = message.expiry().filter(|_| !message.expired) {
+    }
+
+    /// Frees the place of a message without references.
+    #[inline]
+    fn remove(&mut self, id: MessageId, timers: &mut Timers) -> Body {
+        let message = &mut self.places[id as usize];
+        // Only expiry takes bytes away, so there is no need to count them.
+        debug_assert!(message.expired || message.held() == message.size());
+        self.bytes -= if message.expired { message.held() } else { message.size() };
+        if let Some(rare) = message.rare.take()
+            && let Some((_, timer)) = rare.expiry.filter(|_| !message.expired)
+        {
             timers.cancel(timer);
         }
-        if self.store.is_empty() && self.store.capacity() > 1024 {
-            self.store.shrink_to_fit();
+        let body = std::mem::take(&mut message.body);
+        message.size = std::mem::replace(&mut self.free, id);
+        self.len -= 1;
+        if self.len == 0 && self.places.capacity() > KEPT_PLACES {
+            *self = Self { bytes: self.bytes, ..Self::default() };
         }
+        body
     }
 
     /// One of the references has been sent and must be able to be sent again.
     pub(crate) fn pin(&mut self, id: MessageId) {
-        self.store[id as usize].pins += 1;
+        self.get_mut(id).pins += 1;
     }
 
     /// The opposite of [`pin`](Self::pin), before the release.
     pub(crate) fn unpin(&mut self, id: MessageId) {
-        let message = &mut self.store[id as usize];
+        let message = self.get_mut(id);
         message.pins -= 1;
         if message.expired && message.pins == 0 {
             self.bytes -= message.empty();
@@ -230,21 +301,21 @@ impl Messages {
     /// Gives an expiry to a message that was stored without.
     pub(crate) fn set_expiry(&mut self, id: MessageId, at: Time, timers: &mut Timers) {
         let expiry = Some((at, timers.set(at, Due::Message(id))));
-        self.store[id as usize].rare.get_or_insert_default().expiry = expiry;
+        self.get_mut(id).rare.get_or_insert_default().expiry = expiry;
     }
 
     pub(crate) fn set_retained(&mut self, id: MessageId, retained: bool) {
-        self.store[id as usize].retained = retained;
+        self.get_mut(id).retained = retained;
     }
 
     /// Says which change of its topic made a message the retained one.
     pub(crate) fn set_stamp(&mut self, id: MessageId, stamp: u64) {
-        self.store[id as usize].rare.get_or_insert_default().stamp = stamp;
+        self.get_mut(id).rare.get_or_insert_default().stamp = stamp;
     }
 
     /// The expiry of a message is due. Its bytes go unless a delivery under way needs them [MQTT-3.3.2-5].
     pub(crate) fn expire(&mut self, id: MessageId) {
-        let message = &mut self.store[id as usize];
+        let message = self.get_mut(id);
         message.expired = true;
         if message.pins == 0 {
             self.bytes -= message.empty();
@@ -253,7 +324,7 @@ impl Messages {
 
     /// Copies a shared payload, so that it does not keep its buffer alive.
     pub(crate) fn unshare(&mut self, id: MessageId) {
-        let message = &mut self.store[id as usize];
+        let message = self.get_mut(id);
         if let Body::Shared(content) = &message.body {
             let content = content.clone();
             let large = content.payload().len() >= SHARE_FROM;
@@ -271,25 +342,28 @@ impl Messages {
     /// The content in the form that is shared with clients in the same process; it is kept in that from now on.
     #[inline]
     pub(crate) fn share(&mut self, id: MessageId) -> Arc<Content> {
-        self.store[id as usize].share().clone()
+        self.get_mut(id).share().clone()
     }
 
-    /// The same where the caller is about to release a reference: with the last one the content itself.
+    /// The same in exchange for a reference: for the last one it is the content itself.
     #[inline]
-    pub(crate) fn part_with(&mut self, id: MessageId) -> Arc<Content> {
-        let message = &mut self.store[id as usize];
-        if message.references > 1 {
+    pub(crate) fn part_with(&mut self, id: MessageId, timers: &mut Timers) -> Arc<Content> {
+        let message = self.get_mut(id);
+        message.share();
+        message.references -= 1;
+        if message.references > 0 {
             return message.share().clone();
         }
-        message.share();
-        let before = message.held();
-        let body = std::mem::replace(&mut message.body, Body::Packed(Box::default()));
-        (message.topic_len, message.properties_len) = (0, 0);
-        self.bytes -= before - message.held();
-        match body {
+        match self.remove(id, timers) {
             Body::Shared(content) => content,
             Body::Packed(_) => unreachable!("it has just been shared"),
         }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Packed(Box::default())
     }
 }
 
@@ -428,5 +502,28 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert_eq!((size_of::<Body>(), size_of::<Message>()), (16, 48));
+    }
+
+    #[test]
+    fn places_are_used_again_and_given_back_after_a_burst() {
+        let (mut messages, mut timers) = (Messages::default(), Timers::default());
+        let store = |messages: &mut Messages| {
+            let content = Arc::new(Content::new(TopicBuf::parse("a".into()).unwrap(), Bytes::new()));
+            let head = Head::of(&NewMessage::of_content(&content, QoS::AtMostOnce, false, None));
+            messages.store_content(content, &head, &mut Timers::default())
+        };
+        let ids: Vec<_> = (0..3).map(|_| store(&mut messages)).collect();
+        assert_eq!(ids, [0, 1, 2]);
+        messages.release(0, &mut timers);
+        messages.release(1, &mut timers);
+        assert_eq!(messages.iter().map(|(id, _)| id).collect::<Vec<_>>(), [2]);
+        assert_eq!((store(&mut messages), store(&mut messages), store(&mut messages)), (1, 0, 3));
+        assert_eq!((messages.len(), messages.bytes()), (4, 4 * (MESSAGE_OVERHEAD + 1)));
+        let burst: Vec<_> = (0..2 * KEPT_PLACES).map(|_| store(&mut messages)).collect();
+        for id in (0..4).chain(burst) {
+            messages.release(id, &mut timers);
+        }
+        assert_eq!((messages.len(), messages.bytes(), messages.places.capacity()), (0, 0, 0));
+        assert_eq!(store(&mut messages), 0);
     }
 }

@@ -23,12 +23,12 @@ pub struct Parcel {
     rare: Option<Box<Rare>>,
     subscription_id: Option<SubscriptionId>,
     packet_id: Option<PacketId>,
-    /// As in the fixed header.
+    qos: QoS,
+    /// As in the fixed header, but for the QoS.
     flags: u8,
 }
 
 const RETAIN: u8 = 0b0001;
-const QOS: u8 = 0b0110;
 const DUP: u8 = 0b1000;
 
 /// What few parcels have; for the others it would be half of their size.
@@ -37,6 +37,13 @@ struct Rare {
     expiry: Option<u32>,
     /// Subscription identifiers beyond the first.
     more: Box<[SubscriptionId]>,
+}
+
+impl Rare {
+    #[cold]
+    fn new(expiry: Option<u32>, ids: &[SubscriptionId]) -> Self {
+        Self { expiry, more: ids.get(1..).unwrap_or_default().into() }
+    }
 }
 
 impl Content {
@@ -84,13 +91,20 @@ impl Content {
 impl Parcel {
     /// A message at QoS 0, not retained.
     pub fn new(content: impl Into<Arc<Content>>) -> Self {
-        Self { content: content.into(), rare: None, subscription_id: None, packet_id: None, flags: 0 }
+        Self {
+            content: content.into(),
+            rare: None,
+            subscription_id: None,
+            packet_id: None,
+            qos: QoS::AtMostOnce,
+            flags: 0,
+        }
     }
 
     /// At this QoS, with the packet identifier that all but QoS 0 need.
     #[must_use]
     pub const fn with_qos(mut self, qos: QoS, packet_id: Option<PacketId>) -> Self {
-        self.flags = self.flags & !QOS | (qos as u8) << 1;
+        self.qos = qos;
         self.packet_id = packet_id;
         self
     }
@@ -116,12 +130,12 @@ impl Parcel {
         self
     }
 
-    pub(crate) fn with_subscription_ids(mut self, ids: &[SubscriptionId]) -> Self {
-        if let [first, more @ ..] = ids {
-            self.subscription_id = Some(*first);
-            if !more.is_empty() {
-                self.rare.get_or_insert_default().more = more.into();
-            }
+    /// What a subscriber is told besides.
+    #[inline]
+    pub(crate) fn with_notes(mut self, expiry: Option<u32>, ids: &[SubscriptionId]) -> Self {
+        self.subscription_id = ids.first().copied();
+        if expiry.is_some() || ids.len() > 1 {
+            self.rare = Some(Box::new(Rare::new(expiry, ids)));
         }
         self
     }
@@ -137,11 +151,7 @@ impl Parcel {
 
     /// The QoS.
     pub const fn qos(&self) -> QoS {
-        match self.flags & QOS {
-            0 => QoS::AtMostOnce,
-            0b0010 => QoS::AtLeastOnce,
-            _ => QoS::ExactlyOnce,
-        }
+        self.qos
     }
 
     /// The RETAIN flag.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::config::FullQueue;
 use crate::core::Core;
 use crate::event::{Cause, DropCause, Event, EventMask};
-use crate::message::{MessageId, Messages, NewMessage};
+use crate::message::{Head, MessageId, Messages, NewMessage};
 use crate::session::{Delivery, Extra, Notes};
 use crate::shards::{Elsewhere, Who};
 use crate::timers::Timers;
@@ -25,6 +25,8 @@ pub(crate) struct Scratch {
     pub(crate) elsewhere: Elsewhere,
     /// The number of this publish; a session that bears it has matched already.
     stamp: u64,
+    /// Which change of its topic it is that the message is retained, where shards have to agree.
+    change: Option<u64>,
 }
 
 /// One session that a message goes to.
@@ -40,16 +42,14 @@ struct Match {
     group: Option<GroupKey>,
 }
 
-/// A message that the broker takes, for those in [`Scratch`] and to be retained or not.
-#[derive(Debug)]
+/// What becomes of a message that the broker takes, beside going to those in [`Scratch`]. Small, as every message passes
+/// it on.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Admitted {
     /// Whether anybody was subscribed.
     pub(crate) matched: bool,
-    qos: QoS,
-    retain: bool,
-    size: usize,
+    /// It is retained, with [`Scratch::change`].
     keep: bool,
-    stamp: Option<u64>,
 }
 
 /// How long a full queue is not looked through again for each message that waits there: thousands of times as long as
@@ -65,7 +65,7 @@ impl Core {
     /// with which reason the message is refused as a whole.
     pub(crate) fn publish(&mut self, publisher: u32, message: &NewMessage<'_>) -> Result<bool, ReasonCode> {
         let admitted = self.admit_message(publisher, message)?;
-        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
+        self.distribute(admitted, &Head::of(message), |messages, timers| messages.store(message, timers));
         Ok(admitted.matched)
     }
 
@@ -92,11 +92,14 @@ impl Core {
         {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let stamp = if keep { self.stamp() } else { None };
-        if self.shards.get().is_some() {
-            self.forward(message, stamp);
+        if keep {
+            self.scratch.change = self.stamp();
         }
-        Ok(Admitted { matched, ..Admitted::new(message, size, keep, stamp) })
+        if self.shards.get().is_some() {
+            let change = self.scratch.change.filter(|_| keep);
+            self.forward(message, change);
+        }
+        Ok(Admitted { matched, keep })
     }
 
     /// A message from another shard, where it was published and accepted: for subscribers here, and with a stamp to be
@@ -109,33 +112,39 @@ impl Core {
             self.metrics.dropped_queue_full += self.scratch.matches.len() as u64;
             return;
         }
-        let admitted = Admitted::new(message, size, keep, stamp);
-        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
+        self.scratch.change = stamp;
+        let admitted = Admitted { matched: false, keep };
+        self.distribute(admitted, &Head::of(message), |messages, timers| messages.store(message, timers));
     }
 
     /// Has a message stored for those who matched, and retains it if asked.
     #[inline]
     pub(crate) fn distribute(
         &mut self,
-        admitted: &Admitted,
+        admitted: Admitted,
+        head: &Head,
         store: impl FnOnce(&mut Messages, &mut Timers) -> MessageId,
     ) {
         if self.scratch.matches.is_empty() && !admitted.keep {
             return;
         }
         let id = store(&mut self.messages, &mut self.timers);
-        let matches = std::mem::take(&mut self.scratch.matches);
-        for found in &matches {
-            self.deliver(found, id, admitted);
-        }
-        self.scratch.matches = matches;
+        self.deliver_to_matches(id, head);
         if admitted.keep {
             self.retain(id);
-            if let Some(stamp) = admitted.stamp {
+            if let Some(stamp) = self.scratch.change {
                 self.messages.set_stamp(id, stamp);
             }
         }
         self.messages.release(id, &mut self.timers);
+    }
+
+    fn deliver_to_matches(&mut self, id: MessageId, head: &Head) {
+        let matches = std::mem::take(&mut self.scratch.matches);
+        for found in &matches {
+            self.deliver(found, id, head);
+        }
+        self.scratch.matches = matches;
     }
 
     /// Collects who gets the message: each session once, with the best of its subscriptions and all their
@@ -191,10 +200,11 @@ impl Core {
     }
 
     /// Adds a message to a session that matched, with or without a connection [MQTT-4.5.0-1].
-    fn deliver(&mut self, found: &Match, id: MessageId, admitted: &Admitted) {
-        let size = admitted.size;
+    #[inline]
+    fn deliver(&mut self, found: &Match, id: MessageId, head: &Head) {
+        let size = head.size();
         // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-        let qos = admitted.qos.min(found.qos);
+        let qos = head.qos.min(found.qos);
         if !self.wants(found.session, qos) {
             return;
         }
@@ -202,7 +212,7 @@ impl Core {
             return;
         }
         // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-        let retain = admitted.retain && found.retain_as_published;
+        let retain = head.retain && found.retain_as_published;
         let notes = self.notes(found);
         self.messages.acquire(id);
         self.push(found.session, Delivery::new(id, qos, retain, notes), size);
@@ -232,6 +242,8 @@ impl Core {
     }
 
     /// The queue is full: does what the policy says, and returns whether the new message can be queued after all.
+    #[cold]
+    #[inline(never)]
     fn make_room(&mut self, session: u32, qos: QoS, id: MessageId, size: usize) -> bool {
         self.drop_expired(session);
         if !self.is_full(session, size) {
@@ -300,6 +312,7 @@ impl Core {
     }
 
     /// Every topic is an ordered one [MQTT-4.6.0-6]: messages wait in the order they came [MQTT-4.6.0-5].
+    #[inline]
     fn push(&mut self, session: u32, delivery: Delivery, size: usize) {
         let session = &mut self.sessions[session];
         session.queue.bytes += size;
@@ -387,20 +400,24 @@ impl Core {
         };
         self.scratch.matches.clear();
         self.scratch.matches.push(Match::new(&member, Some(group)));
-        let admitted = Admitted::new(message, size, false, None);
-        self.distribute(&admitted, |messages, timers| messages.store(message, timers));
+        let admitted = Admitted { matched: true, keep: false };
+        self.distribute(admitted, &Head::of(message), |messages, timers| messages.store(message, timers));
         true
     }
 
+    #[inline]
     fn notes(&mut self, found: &Match) -> Notes {
         match found.id {
-            _ if found.group.is_some() || !found.more.is_empty() => {
-                let ids = found.id.into_iter().chain(found.more.iter().copied()).collect();
-                Notes::Extra(self.extras.insert(Extra { ids, group: found.group }) as u32)
-            }
+            _ if found.group.is_some() || !found.more.is_empty() => self.extra_notes(found),
             Some(id) => Notes::Id(id),
             None => Notes::None,
         }
+    }
+
+    #[inline(never)]
+    fn extra_notes(&mut self, found: &Match) -> Notes {
+        let ids = found.id.into_iter().chain(found.more.iter().copied()).collect();
+        Notes::Extra(self.extras.insert(Extra { ids, group: found.group }) as u32)
     }
 
     /// Size of a delivery as its session counts it.
@@ -416,10 +433,15 @@ impl Core {
 
     /// Gives a delivery's message and notes back.
     pub(crate) fn let_go(&mut self, delivery: &Delivery) {
+        self.let_go_notes(delivery);
+        self.messages.release(delivery.message, &mut self.timers);
+    }
+
+    /// The same where the message has gone already.
+    pub(crate) fn let_go_notes(&mut self, delivery: &Delivery) {
         if let Notes::Extra(extra) = delivery.notes() {
             self.extras.remove(extra as usize);
         }
-        self.messages.release(delivery.message, &mut self.timers);
     }
 
     /// Counts and reports a delivery that is not made.
@@ -588,12 +610,6 @@ impl Core {
                 self.finish(connection, fault.reason, text, Cause::Fault(fault.clone()));
             }
         }
-    }
-}
-
-impl Admitted {
-    fn new(message: &NewMessage<'_>, size: usize, keep: bool, stamp: Option<u64>) -> Self {
-        Self { matched: false, qos: message.qos, retain: message.retain, size, keep, stamp }
     }
 }
 

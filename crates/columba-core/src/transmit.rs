@@ -36,7 +36,8 @@ trait Outlet {
     /// Where packets other than PUBLISH go.
     fn bytes(&mut self) -> &mut Chunks;
 
-    /// Takes a PUBLISH. After one without a packet identifier, that has no [`Sending::id`], the delivery is let go.
+    /// Takes a PUBLISH. One without a packet identifier is over with that: unless it is too large, the outlet lets go of
+    /// the delivery.
     fn publish(&mut self, core: &mut Core, sending: &Sending) -> Outcome;
 }
 
@@ -90,6 +91,9 @@ impl Outlet for Chunks {
         if let Some(aliases) = &mut connection.aliases {
             aliases.outgoing.commit(message.topic());
         }
+        if sending.id.is_none() {
+            core.let_go(&sending.delivery);
+        }
         Outcome::Written
     }
 }
@@ -118,20 +122,15 @@ impl Outlet for Decoded<'_> {
         let connection = &core.connections[sending.connection];
         let v5 = connection.version == Version::V5;
         let message = core.messages.get(sending.delivery.message);
+        if may_be_too_large(connection, message.size()) && sending.is_too_large(core) {
+            return Outcome::TooLarge;
+        }
         let mut single = [SubscriptionId::MAX];
         let ids = if v5 { sending.subscription_ids(&core.extras, &mut single) } else { &[] };
         let expiry = if v5 { message.remaining_expiry(core.now) } else { None };
-        if may_be_too_large(connection, message.payload().len()) {
-            let mut head = sending.head(message);
-            (head.subscription_ids, head.message_expiry) = (ids, expiry);
-            head.forwarded = if v5 { message.forwarded() } else { &[] };
-            if is_too_large(connection, &head) {
-                return Outcome::TooLarge;
-            }
-        }
         let content = match sending.id {
             Some(_) => core.messages.share(sending.delivery.message),
-            None => core.messages.part_with(sending.delivery.message),
+            None => core.messages.part_with(sending.delivery.message, &mut core.timers),
         };
         let content =
             if v5 || content.forwarded().is_empty() { content } else { content.without_properties().into() };
@@ -140,14 +139,31 @@ impl Outlet for Decoded<'_> {
             .with_qos(sending.delivery.qos(), sending.id)
             .with_retain(sending.delivery.retain)
             .with_dup(sending.dup)
-            .with_expiry(expiry)
-            .with_subscription_ids(ids);
+            .with_notes(expiry, ids);
         self.parcels.push(parcel);
+        if sending.id.is_none() {
+            core.let_go_notes(&sending.delivery);
+        }
         Outcome::Written
     }
 }
 
 impl Sending {
+    /// Whether the client would not take it as bytes, topic aliases aside.
+    #[cold]
+    fn is_too_large(&self, core: &Core) -> bool {
+        let connection = &core.connections[self.connection];
+        let message = core.messages.get(self.delivery.message);
+        let mut single = [SubscriptionId::MAX];
+        let mut head = self.head(message);
+        if connection.version == Version::V5 {
+            head.forwarded = message.forwarded();
+            head.message_expiry = message.remaining_expiry(core.now);
+            head.subscription_ids = self.subscription_ids(&core.extras, &mut single);
+        }
+        is_too_large(connection, &head)
+    }
+
     /// What is the same in all versions of MQTT.
     #[inline]
     fn head<'a>(&self, message: &'a Message) -> PublishHead<'a> {
@@ -183,7 +199,9 @@ impl Sending {
     }
 }
 
-/// Whether the client, or the format, takes no packet with such a payload. [`is_too_large`] knows for sure.
+/// Whether the client, or the format, may take no packet with a payload of up to this size. [`is_too_large`] knows for
+/// sure.
+#[inline]
 fn may_be_too_large(connection: &Connection, payload_len: usize) -> bool {
     connection.maximum_packet_size < u32::MAX || payload_len > CAN_OVERFLOW
 }
@@ -284,8 +302,8 @@ impl Core {
                 }
                 return Flow::Idle;
             };
-            let may_send = state.inflight.outstanding() < quota && state.inflight.has_free_id();
-            if delivery.qos() > QoS::AtMostOnce && !may_send {
+            let may_send = || state.inflight.outstanding() < quota && state.inflight.has_free_id();
+            if delivery.qos() > QoS::AtMostOnce && !may_send() {
                 // [MQTT-3.3.4-9] [MQTT-4.9.0-2]: an acknowledgement sets this going again.
                 return Flow::Idle;
             }
@@ -316,12 +334,7 @@ impl Core {
                 self.metrics.packets_sent += 1;
             } else if let Outcome::TooLarge = self.write(index, session, &entry.delivery, Some(id), true, out)
             {
-                let client_id = self.sessions[session].client_id.clone();
-                self.report_drop(&client_id, &entry.delivery, DropCause::TooLarge);
-                self.sessions[session].inflight.complete(id);
-                self.messages.unpin(entry.delivery.message);
-                self.uncount(session, &entry.delivery);
-                self.let_go(&entry.delivery);
+                self.drop_too_large(session, &entry.delivery, Some(id));
             }
         }
         self.sessions[session].inflight.all_resent()
@@ -339,24 +352,25 @@ impl Core {
             self.messages.pin(delivery.message);
             self.sessions[session].inflight.push(delivery)
         });
-        match (self.write(index, session, &delivery, id, false, out), id) {
-            (Outcome::Written, Some(_)) => {}
-            (Outcome::Written, None) => {
-                self.uncount(session, &delivery);
-                self.let_go(&delivery);
-            }
-            (Outcome::TooLarge, id) => {
-                // As if it had been sent and acknowledged [MQTT-3.1.2-25].
-                if let Some(id) = id {
-                    self.sessions[session].inflight.complete(id);
-                    self.messages.unpin(delivery.message);
-                }
-                let client_id = self.sessions[session].client_id.clone();
-                self.report_drop(&client_id, &delivery, DropCause::TooLarge);
-                self.uncount(session, &delivery);
-                self.let_go(&delivery);
-            }
+        if id.is_none() {
+            self.uncount(session, &delivery);
         }
+        if let Outcome::TooLarge = self.write(index, session, &delivery, id, false, out) {
+            self.drop_too_large(session, &delivery, id);
+        }
+    }
+
+    /// As if it had been sent and acknowledged [MQTT-3.1.2-25].
+    #[cold]
+    fn drop_too_large(&mut self, session: u32, delivery: &Delivery, id: Option<PacketId>) {
+        let client_id = self.sessions[session].client_id.clone();
+        self.report_drop(&client_id, delivery, DropCause::TooLarge);
+        if let Some(id) = id {
+            self.sessions[session].inflight.complete(id);
+            self.messages.unpin(delivery.message);
+            self.uncount(session, delivery);
+        }
+        self.let_go(delivery);
     }
 
     #[inline]
@@ -377,14 +391,19 @@ impl Core {
         self.metrics.packets_sent += 1;
         self.metrics.publishes_sent += 1;
         if let Some(topic) = topic {
-            self.emit(EventMask::DELIVERED, |core| Event::Delivered {
-                client_id: core.sessions[session].client_id.clone(),
-                topic,
-                qos: delivery.qos(),
-                dup,
-            });
+            self.report_delivered(session, topic, delivery.qos(), dup);
         }
         Outcome::Written
+    }
+
+    #[cold]
+    fn report_delivered(&mut self, session: u32, topic: Box<str>, qos: QoS, dup: bool) {
+        self.emit(EventMask::DELIVERED, |core| Event::Delivered {
+            client_id: core.sessions[session].client_id.clone(),
+            topic,
+            qos,
+            dup,
+        });
     }
 
     #[cold]

@@ -39,6 +39,9 @@ pub struct BrokerGone;
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     inbox: Mutex<VecDeque<Command>>,
+    /// Whether there is something in it, so that a driver asks in every round without the lock. Changed with the lock
+    /// held.
+    has_commands: AtomicBool,
     pub(crate) waker: AtomicWaker,
     gone: AtomicBool,
     /// What other shards have for this one, by their numbers.
@@ -217,6 +220,7 @@ impl Shared {
                 return Err(BrokerGone);
             }
             inbox.push_back(command);
+            self.has_commands.store(true, Ordering::Release);
         }
         self.waker.wake();
         Ok(())
@@ -227,12 +231,18 @@ impl Shared {
     }
 
     pub(crate) fn take_command(&self) -> Option<Command> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        if self.is_idle() {
+            return None;
+        }
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let command = inbox.pop_front();
+        self.has_commands.store(!inbox.is_empty(), Ordering::Release);
+        command
     }
 
-    /// Whether no command waits.
+    /// Whether no command waits. One that comes at the same time wakes the driver.
     pub(crate) fn is_idle(&self) -> bool {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.has_commands.load(Ordering::Acquire)
     }
 
     /// No command will be taken any more; those that wait are dropped, which answers them.
@@ -240,6 +250,7 @@ impl Shared {
         let waiting = {
             let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             self.gone.store(true, Ordering::Release);
+            self.has_commands.store(false, Ordering::Release);
             std::mem::take(&mut *inbox)
         };
         for command in waiting {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use columba_core::Parcel;
 use columba_core::codec::{
     Connect, ConnectProperties, Disconnect, List, Packet, PacketId, QoS, ReasonCode, Subscribe,
     SubscribeItem, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe,
@@ -118,7 +119,7 @@ impl ClientBuilder {
         let local = Arc::new(Local::default());
         let answer = {
             let mut state = local.lock();
-            state.outgoing.push_back(Outgoing::Encoded(packet));
+            state.outgoing.push_back(Outgoing::Encoded(packet.into()));
             state.expect_connected()
         };
         if !self.broker.take_in(&self.id, local.clone()) {
@@ -192,7 +193,9 @@ impl Client {
     /// The topic is none, a property does not fit into a packet, the broker refused the message, or the connection
     /// has ended.
     pub async fn send(&self, message: Publish) -> Result<(), ClientError> {
-        let parcel = message.into_parcel()?;
+        let Some(parcel) = self.send_at_once(message)? else {
+            return Ok(());
+        };
         let qos = parcel.qos();
         if qos == QoS::AtMostOnce {
             return self.enqueue(Outgoing::Publish(parcel)).await;
@@ -201,6 +204,16 @@ impl Client {
             Answer::Acknowledged(reason) if reason.is_error() => Err(ClientError::NotPublished(reason)),
             _ => Ok(()),
         }
+    }
+
+    /// Hands a message over for which nothing has to be waited; any other is given back. What lives in a future is
+    /// moved about, and most messages need not.
+    fn send_at_once(&self, message: Publish) -> Result<Option<Parcel>, ClientError> {
+        let parcel = message.into_parcel()?;
+        if parcel.qos() > QoS::AtMostOnce {
+            return Ok(Some(parcel));
+        }
+        self.inner.local.try_publish(parcel)
     }
 
     /// Subscribes with the default options; returns the QoS granted.
@@ -371,5 +384,5 @@ fn first_reason(answer: &Answer) -> ReasonCode {
 fn encode(packet: &Packet<'_>) -> Result<Outgoing, ClientError> {
     let mut bytes = Vec::new();
     packet.encode(Version::V5, &mut bytes).map_err(ClientError::Encode)?;
-    Ok(Outgoing::Encoded(bytes))
+    Ok(Outgoing::Encoded(bytes.into()))
 }

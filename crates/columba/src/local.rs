@@ -29,7 +29,7 @@ pub(crate) struct State {
     /// Packets for the broker.
     pub(crate) outgoing: VecDeque<Outgoing>,
     /// Messages for the client.
-    messages: VecDeque<Message>,
+    messages: VecDeque<Parcel>,
     /// Payload bytes in `messages`.
     message_bytes: usize,
     /// Tasks that wait for a message.
@@ -49,10 +49,11 @@ pub(crate) struct State {
     pub(crate) closed: Option<ClientError>,
 }
 
-/// A packet on its way to the broker.
+/// A packet on its way to the broker. The others fit into what a parcel leaves, so that a thousand that wait are no larger
+/// than their parcels.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Encoded(Vec<u8>),
+    Encoded(Box<[u8]>),
     Ack(PacketType, PacketId),
     Publish(Parcel),
 }
@@ -87,6 +88,26 @@ impl Local {
         if let Some(driver) = self.driver.get() {
             driver.wake_by_ref();
         }
+    }
+
+    /// Hands a PUBLISH at QoS 0 to the driver; gives it back if there is no room for it.
+    #[inline]
+    pub(crate) fn try_publish(&self, parcel: Parcel) -> Result<Option<Parcel>, ClientError> {
+        let first = {
+            let mut state = self.lock();
+            if let Some(error) = &state.closed {
+                return Err(error.clone());
+            }
+            if state.outgoing.len() >= MAX_OUTGOING {
+                return Ok(Some(parcel));
+            }
+            state.outgoing.push_back(Outgoing::Publish(parcel));
+            state.outgoing.len() == 1
+        };
+        if first {
+            self.wake_driver();
+        }
+        Ok(None)
     }
 
     /// Hands a packet to the driver, if there is room for it.
@@ -137,9 +158,7 @@ impl Local {
             state.take_packets(&out.to_vec());
             out.clear();
         }
-        for parcel in parcels.drain(..) {
-            state.take_publish(parcel);
-        }
+        state.take_parcels(parcels);
         // Once it has enough, it has until it has taken half of it.
         if state.messages.len() >= MAX_MESSAGES || state.message_bytes >= MAX_MESSAGE_BYTES {
             self.blocked.store(true, Ordering::Release);
@@ -166,12 +185,13 @@ pub(crate) fn wake(mut state: MutexGuard<'_, State>) {
     let closed = state.closed.is_some();
     let receives = !state.receivers.is_empty() && (closed || !state.messages.is_empty());
     let sends = !state.senders.is_empty() && (closed || state.outgoing.len() < MAX_OUTGOING);
-    if !receives && !sends && state.answered.is_empty() {
-        return;
-    }
     // One task that reads is the usual case: the room for it is kept.
     let receiver = if receives { state.receivers.pop() } else { None };
     let more = receives && !state.receivers.is_empty();
+    if !more && !sends && state.answered.is_empty() {
+        drop(state);
+        return receiver.into_iter().for_each(Waker::wake);
+    }
     let more = if more { std::mem::take(&mut state.receivers) } else { Vec::new() };
     let senders = if sends { std::mem::take(&mut state.senders) } else { Vec::new() };
     let answered = std::mem::take(&mut state.answered);
@@ -205,7 +225,7 @@ impl State {
     }
 
     fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
-        let Some(message) = self.messages.pop_front() else {
+        let Some(parcel) = self.messages.pop_front() else {
             if self.closed.is_some() {
                 return Poll::Ready(None);
             }
@@ -214,8 +234,8 @@ impl State {
             }
             return Poll::Pending;
         };
-        self.message_bytes -= message.payload().len();
-        Poll::Ready(Some(message))
+        self.message_bytes -= parcel.content().payload().len();
+        Poll::Ready(Some(Message::new(parcel)))
     }
 
     /// Whether the client has taken enough to be given more again.
@@ -263,24 +283,36 @@ impl State {
         }
     }
 
-    fn take_publish(&mut self, parcel: Parcel) {
-        let Some(id) = parcel.packet_id() else {
-            return self.push(Message::new(parcel));
-        };
-        if parcel.qos() == QoS::AtLeastOnce {
-            self.push(Message::new(parcel));
-            return self.acknowledge(PacketType::PubAck, id);
+    fn take_parcels(&mut self, parcels: &mut Vec<Parcel>) {
+        if parcels.iter().any(|parcel| parcel.packet_id().is_some()) {
+            parcels.retain(|parcel| self.answer_publish(parcel));
         }
-        if !self.unreleased.contains(&id) {
-            self.unreleased.push(id);
-            self.push(Message::new(parcel));
+        self.message_bytes += parcels.iter().map(|parcel| parcel.content().payload().len()).sum::<usize>();
+        let room = self.messages.capacity().max(2 * parcels.len());
+        if self.messages.is_empty() && parcels.capacity() <= room {
+            // All at once, for the room that has become free; but nobody keeps much more of it than was needed.
+            let free = std::mem::replace(&mut self.messages, std::mem::take(parcels).into());
+            *parcels = free.into();
+        } else {
+            self.messages.extend(parcels.drain(..));
         }
-        self.acknowledge(PacketType::PubRec, id);
     }
 
-    fn push(&mut self, message: Message) {
-        self.message_bytes += message.payload().len();
-        self.messages.push_back(message);
+    /// Acknowledges a PUBLISH where it asks for that; false if it has come before.
+    fn answer_publish(&mut self, parcel: &Parcel) -> bool {
+        let Some(id) = parcel.packet_id() else {
+            return true;
+        };
+        if parcel.qos() == QoS::AtLeastOnce {
+            self.acknowledge(PacketType::PubAck, id);
+            return true;
+        }
+        let is_new = !self.unreleased.contains(&id);
+        if is_new {
+            self.unreleased.push(id);
+        }
+        self.acknowledge(PacketType::PubRec, id);
+        is_new
     }
 
     fn acknowledge(&mut self, packet: PacketType, id: PacketId) {
@@ -324,5 +356,35 @@ impl State {
 
     fn answer(&mut self, id: PacketId, answer: Answer) {
         self.answered.extend(self.waiting.remove(&id).map(|waiting| (waiting, answer)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use columba_core::Content;
+    use columba_core::codec::TopicBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_packet_is_no_larger_than_a_parcel() {
+        assert_eq!(size_of::<Outgoing>(), size_of::<Parcel>());
+        assert_eq!(size_of::<Option<Outgoing>>(), size_of::<Parcel>());
+    }
+
+    #[test]
+    fn a_client_keeps_no_more_room_than_it_needed() {
+        let parcel = Parcel::new(Content::new(TopicBuf::parse("a".into()).unwrap(), "hello".into()));
+        let mut parcels = Vec::with_capacity(1000);
+        let (few, many) = (Local::default(), Local::default());
+        parcels.push(parcel.clone());
+        few.deliver(&mut Chunks::new(), &mut parcels);
+        assert!(parcels.is_empty() && parcels.capacity() >= 1000, "the driver keeps it");
+        assert!(few.lock().messages.capacity() < 100);
+        parcels.extend(std::iter::repeat_n(parcel, 1000));
+        many.deliver(&mut Chunks::new(), &mut parcels);
+        assert!(parcels.is_empty());
+        let state = many.lock();
+        assert_eq!((state.messages.len(), state.message_bytes), (1000, 5000));
     }
 }

@@ -109,38 +109,15 @@ impl Publish {
     }
 
     /// The message as it is handed to the broker, with a packet identifier to come where it needs one.
-    pub(crate) fn into_parcel(mut self) -> Result<Parcel, ClientError> {
-        let topic = TopicBuf::parse(std::mem::take(&mut self.topic)).map_err(ClientError::Topic)?;
-        self.check(topic.name()).map_err(ClientError::Encode)?;
-        let content = Content::new(topic, self.payload);
-        let parcel = match &self.properties {
-            None => Parcel::new(content),
-            Some(properties) => {
-                let user = properties.user_pairs();
-                let content = content.with_properties(&properties.borrow(&user));
-                Parcel::new(content).with_expiry(properties.expiry)
-            }
+    #[inline]
+    pub(crate) fn into_parcel(self) -> Result<Parcel, ClientError> {
+        let Self { topic, payload, qos, retain, properties } = self;
+        let topic = TopicBuf::parse(topic).map_err(ClientError::Topic)?;
+        let parcel = match properties {
+            None if payload.len() < SURELY_FITS => Parcel::new(Content::new(topic, payload)),
+            properties => with_properties(topic, payload, qos, &properties.unwrap_or_default())?,
         };
-        Ok(parcel.with_qos(self.qos, None).with_retain(self.retain))
-    }
-
-    /// Whether every subscriber can be sent this message.
-    fn check(&self, topic: TopicName<'_>) -> Result<(), EncodeError> {
-        if self.properties.is_none() && self.payload.len() < SURELY_FITS {
-            return Ok(());
-        }
-        let user = self.properties.as_ref().map(|properties| properties.user_pairs()).unwrap_or_default();
-        let mut packet = codec::Publish::new(topic, &self.payload);
-        packet.qos = self.qos;
-        packet.packet_id = (self.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
-        if let Some(properties) = &self.properties {
-            packet.properties = properties.borrow(&user);
-        }
-        packet.check(Version::V5)?;
-        match packet.encoded_len(Version::V5) {
-            len if len > LARGEST => Err(EncodeError::PacketTooLarge { remaining: len - LARGEST_HEADER }),
-            _ => Ok(()),
-        }
+        Ok(parcel.with_qos(qos, None).with_retain(retain))
     }
 
     /// Runs `run` with the message as a will.
@@ -162,6 +139,29 @@ impl Publish {
                 .unwrap_or_default(),
         }))
     }
+}
+
+/// A message that not every subscriber can be sent for sure.
+#[inline(never)]
+fn with_properties(
+    topic: TopicBuf,
+    payload: Bytes,
+    qos: QoS,
+    properties: &Properties,
+) -> Result<Parcel, ClientError> {
+    let user = properties.user_pairs();
+    let mut packet = codec::Publish::new(topic.name(), &payload);
+    packet.qos = qos;
+    packet.packet_id = (qos > QoS::AtMostOnce).then_some(PacketId::MIN);
+    packet.properties = properties.borrow(&user);
+    packet.check(Version::V5).map_err(ClientError::Encode)?;
+    let len = packet.encoded_len(Version::V5);
+    if len > LARGEST {
+        let remaining = len - LARGEST_HEADER;
+        return Err(ClientError::Encode(EncodeError::PacketTooLarge { remaining }));
+    }
+    let content = Content::new(topic, payload).with_properties(&properties.borrow(&user));
+    Ok(Parcel::new(content).with_expiry(properties.expiry))
 }
 
 impl Properties {

@@ -80,31 +80,28 @@ impl OneWaker {
         self.number
     }
 
-    fn enter(self: Arc<Self>) {
-        let list = self.list.clone();
-        let mut queue = list.lock();
+    fn enter(self: &Arc<Self>) {
+        let mut queue = self.list.lock();
         if queue.closed {
             return;
         }
-        queue.wakers.push(self);
+        queue.wakers.push(self.clone());
         let is_first = !std::mem::replace(&mut queue.awake, true);
         drop(queue);
         if is_first {
-            list.shared.waker.wake();
+            self.list.shared.waker.wake();
         }
     }
 }
 
 impl Wake for OneWaker {
     fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.enter();
-        }
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.clone().enter();
+            self.enter();
         }
     }
 }

@@ -25,6 +25,8 @@ pub trait Timer: Send + 'static {
 pub struct ThreadTimer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Whether there is a deadline to be asked for.
+    is_set: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ impl ThreadTimer {
 impl Timer for ThreadTimer {
     fn set(&mut self, deadline: Option<Instant>) {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).deadline = deadline;
+        self.is_set = deadline.is_some();
         if deadline.is_some() && self.thread.is_none() {
             let shared = self.shared.clone();
             let thread = std::thread::Builder::new().name("columba-timer".into()).spawn(move || shared.run());
@@ -60,10 +63,14 @@ impl Timer for ThreadTimer {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_set {
+            return Poll::Pending;
+        }
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.deadline {
             Some(deadline) if deadline <= Instant::now() => {
                 state.deadline = None;
+                self.is_set = false;
                 Poll::Ready(())
             }
             _ => {

@@ -327,6 +327,7 @@ impl Subscriptions {
         }
     }
 
+    #[inline]
     fn find_exact(&self, text: &str) -> Option<u32> {
         let is_it =
             |number: u32| matches!(&self.filters[number as usize].place, Place::Exact(own) if **own == *text);
@@ -465,6 +466,7 @@ impl Subscriptions {
     }
 }
 
+#[inline]
 fn report(filter: &Filter, groups: &Slab<Group>, found: &mut impl FnMut(Hit)) {
     filter.members().iter().for_each(|&member| found(Hit::Member(member)));
     for &number in filter.groups() {
