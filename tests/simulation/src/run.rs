@@ -228,6 +228,8 @@ impl Player {
             if !again && self.world.settle_shards() {
                 again = true;
                 busy |= self.look()?;
+            } else if !again {
+                self.oracle.shards_settled();
             }
             if !again {
                 self.oracle.settled(&self.stalled)?;

@@ -1,7 +1,5 @@
 //! What a client sends, as the broker must understand it. It never looks at what the broker sends.
 
-use std::rc::Rc;
-
 use columba_testkit::codec::{
     Disconnect, FixedHeader, Packet, PacketId, Publish, RetainHandling, Subscribe, SubscriptionId,
     Unsubscribe,
@@ -142,10 +140,11 @@ impl Oracle {
     }
 
     fn send_retained(&mut self, client: usize, subscription: &Subscription) {
-        let found = self.retained.values().filter(|message| {
+        let found = self.retained.messages().filter(|(message, _)| {
             matches(&subscription.filter, &message.topic) && !message.is_long_expired(self.now)
         });
-        for message in found.map(Rc::clone).collect::<Vec<_>>() {
+        for (message, is_certain) in found.map(|(message, must)| (message.clone(), must)).collect::<Vec<_>>()
+        {
             let form = Form {
                 qos: message.qos.min(subscription.qos),
                 retain: Some(true),
@@ -153,7 +152,7 @@ impl Oracle {
                 retained: true,
             };
             // Whether no local is about retained messages too, the standard does not say.
-            let must = !(subscription.no_local && message.publisher == client);
+            let must = is_certain && !(subscription.no_local && message.publisher == client);
             self.owe(client, &message, form, must);
         }
     }

@@ -8,18 +8,19 @@ mod group;
 mod lifecycle;
 mod link;
 mod publish;
+mod retained;
 mod session;
 mod settle;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use columba_testkit::codec::{FixedHeader, Packet};
 use columba_testkit::{Edge, EdgeEvent, ReasonCode, describe};
 
 use self::group::Shared;
 use self::link::{Link, Phase};
-use self::session::{Message, Micros, Session};
+use self::retained::Retained;
+use self::session::{Micros, Session};
 use crate::op::Setup;
 
 /// KNOWN DEVIATION, so not asked for. After a reconnect PUBRELs must come in the order of the PUBRECs [MQTT-4.6.0-4]; the
@@ -38,7 +39,7 @@ pub(crate) struct Oracle {
     links: Vec<Link>,
     /// By number of the client.
     sessions: Vec<Option<Session>>,
-    retained: BTreeMap<String, Rc<Message>>,
+    retained: Retained,
     /// Messages for shared subscriptions that are not finished.
     shared: Vec<Shared>,
     /// When which payload was accepted first, and how often it was.
@@ -58,7 +59,7 @@ impl Oracle {
             now: 0,
             links: Vec::new(),
             sessions: setup.versions.iter().map(|_| None).collect(),
-            retained: BTreeMap::new(),
+            retained: Retained::default(),
             shared: Vec::new(),
             firsts: BTreeMap::new(),
             order: 0,

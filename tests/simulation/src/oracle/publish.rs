@@ -39,12 +39,7 @@ impl Oracle {
             expires: expiry.map(|seconds| self.now + Micros::from(seconds) * SECOND),
         });
         if retain {
-            // [MQTT-3.3.1-5], [MQTT-3.3.1-6]
-            if payload.is_empty() {
-                self.retained.remove(topic);
-            } else {
-                self.retained.insert(topic.to_owned(), message.clone());
-            }
+            self.retained.change(&message, self.setup.shards);
         }
         let mut matched = false;
         for client in 0..self.sessions.len() {
