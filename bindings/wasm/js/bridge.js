@@ -64,6 +64,11 @@ export class Bridge {
     this.#socket?.close();
     raw.free();
     this.#onend();
+    // A listener that closes it is in the way of its own news.
+    if (this.#state !== 'closed') {
+      this.#state = 'closed';
+      this.#tell({ state: 'closed' });
+    }
   }
 
   #count(index) {

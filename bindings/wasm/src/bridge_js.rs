@@ -45,6 +45,13 @@ struct Handlers {
     close: Closure<dyn FnMut(CloseEvent)>,
 }
 
+thread_local! {
+    /// For the event `error`, which says nothing that the event behind it does not. Somebody has to take it: in Node an
+    /// `error` of the package ws that nobody takes ends the program. So it is left on sockets that are not needed any more,
+    /// and lives as long as the module.
+    static IGNORE: Closure<dyn Fn()> = Closure::new(|| {});
+}
+
 #[wasm_bindgen]
 impl RawBridge {
     /// A bridge with these options; see `BridgeOptions` in the type declarations. It begins with the first
@@ -201,6 +208,7 @@ impl Inner {
             return self.bridge.close(now, Side::Remote);
         };
         socket.set_binary_type(BinaryType::Arraybuffer);
+        IGNORE.with(|ignore| socket.set_onerror(Some(ignore.as_ref().unchecked_ref())));
         if let Some(handlers) = &self.handlers {
             socket.set_onopen(Some(handlers.open.as_ref().unchecked_ref()));
             socket.set_onmessage(Some(handlers.message.as_ref().unchecked_ref()));

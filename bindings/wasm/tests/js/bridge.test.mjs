@@ -55,6 +55,25 @@ test('a broker that refuses is told, and tried again', async (t) => {
   assert.ok(retryIn > 0 && retryIn <= 5);
 });
 
+test('a broker that cannot be reached is tried again, and left alone when the bridge is closed', async (t) => {
+  const { listener } = await listening(t);
+  const url = listener.webSocketUrl;
+  await listener.close();
+  const near = started(t);
+  let attempts = 0;
+  const bridge = near.bridge({
+    url,
+    backoff: [1, 5],
+    onstate({ state }) {
+      attempts += state === 'connecting';
+      // In the midst of the next one.
+      if (attempts === 4) bridge.close();
+    },
+  });
+  await until(() => bridge.state === 'closed', 'the end of the bridge');
+  assert.equal(attempts, 4);
+});
+
 test('an address that is none is an error at once', async (t) => {
   const near = started(t);
   assert.throws(() => near.bridge({ url: 'http://localhost/' }), TypeError);
